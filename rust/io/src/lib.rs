@@ -1,0 +1,1 @@
+//! The edge of the zosnet data plane: TUN device, links, threads.

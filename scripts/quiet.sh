@@ -1,0 +1,3 @@
+#!/bin/sh
+# Pass compiler output on, without the lines that only say that all is well.
+grep -v -E '^(🔗|🐍|📡|🛠|📦|⚠️  Warning: .*(pip|venv)|✏️)' || true

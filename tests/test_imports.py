@@ -1,0 +1,101 @@
+"""The house has floors: a room imports only rooms below it, and pure rooms touch no I/O."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import zosnet
+
+SOURCE = Path(zosnet.__file__).parent
+# What each room may import of zosnet. A room that is not listed has not been thought about.
+MAY_IMPORT: dict[str, set[str]] = {
+    "model": set(),
+    "wire": {"model"},
+    "babel": {"model", "wire"},
+    "message": {"model", "wire"},
+    "store": {"model", "message"},
+    "dataplane": {"model", "_core"},
+    "service": {"model", "wire", "babel", "message", "store", "dataplane"},
+    "api": {"model", "store", "service"},
+    "cli": {"model", "store", "service", "api"},
+    "lab": {"model", "wire", "babel", "message", "store", "dataplane", "service", "api"},
+}
+PURE = {"model", "wire", "babel", "message"}
+IMPURE_MODULES = {
+    "asyncio", "ctypes", "fcntl", "http", "io", "logging", "multiprocessing", "os", "pathlib", "secrets", "select",
+    "selectors", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib",
+}  # fmt: skip
+ONE_IMPORTER = {"_core": "dataplane"}
+
+
+def rooms() -> list[str]:
+    return sorted(path.name for path in SOURCE.iterdir() if path.is_dir() and not path.name.startswith("__"))
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute dotted names that a file imports, relative ones resolved; typing-only imports count too."""
+    package = ["zosnet", *path.relative_to(SOURCE).parts[:-1]]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {f"{module}.{alias.name}" for alias in node.names} if module == "zosnet" else {module}
+    return found
+
+
+def files_of(room: str) -> list[Path]:
+    return sorted((SOURCE / room).rglob("*.py"))
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_imports_go_only_downwards(room: str) -> None:
+    assert room in MAY_IMPORT, f"say in this test what {room} may import"
+    used = {
+        name.split(".")[1]
+        for path in files_of(room)
+        for name in imports(path)
+        if name.startswith("zosnet.") and name != "zosnet.__version__"
+    }
+    assert used - {room} <= MAY_IMPORT[room]
+
+
+@pytest.mark.parametrize("room", sorted(PURE & set(rooms())))
+def test_pure_rooms_never_import_io(room: str) -> None:
+    used = {name.split(".")[0] for path in files_of(room) for name in imports(path)}
+    assert used.isdisjoint(IMPURE_MODULES)
+
+
+@pytest.mark.parametrize(("module", "importer"), ONE_IMPORTER.items())
+def test_only_the_dataplane_room_imports_the_extension(module: str, importer: str) -> None:
+    for room in rooms():
+        if room != importer:
+            assert not any(
+                name.startswith(f"zosnet.{module}") for path in files_of(room) for name in imports(path)
+            )
+
+
+def test_the_order_of_the_rooms_has_no_circle() -> None:
+    order: list[str] = []
+    left = dict(MAY_IMPORT)
+    while left:
+        free = [room for room, below in left.items() if below - {"_core"} <= set(order)]
+        assert free, f"circle among {sorted(left)}"
+        order += free
+        for room in free:
+            del left[room]
+
+
+def test_every_file_says_what_it_is() -> None:
+    silent = [
+        path
+        for room in rooms()
+        for path in files_of(room)
+        if not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert silent == []

@@ -1,0 +1,58 @@
+"""With a wheel no compiler is needed: it installs into a clean environment and runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+WHEELHOUSE = ROOT / ".make" / "wheelhouse"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not WHEELHOUSE.is_dir(), reason="no .make/wheelhouse: `make test` fetches the run-time wheels"
+)
+def test_the_wheel_installs_without_a_compiler_and_runs(tmp_path: Path) -> None:
+    maturin = ROOT / ".venv" / "bin" / "maturin"
+    built = tmp_path / "dist"
+    subprocess.run(
+        [maturin, "build", "--release", "--locked", "--quiet", "--out", built], cwd=ROOT, check=True
+    )
+    (wheel,) = built.glob("*.whl")
+    clean = tmp_path / "clean"
+    subprocess.run([sys.executable, "-m", "venv", clean], check=True)
+    no_compiler = {"PATH": str(clean / "bin"), "HOME": str(tmp_path)}
+    install = [
+        clean / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--only-binary",
+        ":all:",
+    ]
+    subprocess.run([*install, "--find-links", WHEELHOUSE, wheel], env=no_compiler, cwd=tmp_path, check=True)
+    shown = subprocess.run(
+        [clean / "bin" / "zosnet", "--help"],
+        env=no_compiler,
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "up" in shown.stdout.split()
+    assert shown.stderr == ""
+
+
+def test_the_makefile_names_every_command_of_the_readme() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    words = (ROOT / "README.md").read_text().replace("`", " ").split()
+    for verb in {after for before, after in zip(words, words[1:], strict=False) if before == "make"}:
+        assert f"\n{verb}:" in makefile, verb
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)

@@ -33,9 +33,8 @@ def main() -> int:
     for room in sorted(lines):
         print(f"coverage: {room:10} {percent([room]):6.1f} %")
     pure, total = percent([room for room in PURE_ROOMS if room in lines]), percent(list(lines))
-    print(
-        f"coverage: pure rooms {pure:.1f} % (bar {PURE_BAR:.0f} %), all Python {total:.1f} % (bar {TOTAL_BAR:.0f} %)"
-    )
+    print(f"coverage: pure rooms {pure:.1f} % (bar {PURE_BAR:.0f} %)")
+    print(f"coverage: all Python {total:.1f} % (bar {TOTAL_BAR:.0f} %)")
     return 0 if pure >= PURE_BAR and total >= TOTAL_BAR else 1
 
 

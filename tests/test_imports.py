@@ -24,10 +24,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lab": {"model", "wire", "babel", "message", "store", "dataplane", "service", "api"},
 }
 PURE = {"model", "wire", "babel", "message"}
+# fmt: off
 IMPURE_MODULES = {
-    "asyncio", "ctypes", "fcntl", "http", "io", "logging", "multiprocessing", "os", "pathlib", "secrets", "select",
-    "selectors", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib",
-}  # fmt: skip
+    "asyncio", "ctypes", "fcntl", "http", "io", "logging", "multiprocessing", "os", "pathlib", "secrets",
+    "select", "selectors", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile",
+    "threading", "time", "urllib",
+}
+# fmt: on
 ONE_IMPORTER = {"_core": "dataplane"}
 
 

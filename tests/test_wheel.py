@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,7 @@ WHEELHOUSE = ROOT / ".make" / "wheelhouse"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not WHEELHOUSE.is_dir(), reason="no .make/wheelhouse: `make test` fetches the run-time wheels"
-)
+@pytest.mark.skipif(not WHEELHOUSE.is_dir(), reason="no .make/wheelhouse: `make test` fills it")
 def test_the_wheel_installs_without_a_compiler_and_runs(tmp_path: Path) -> None:
     maturin = ROOT / ".venv" / "bin" / "maturin"
     built = tmp_path / "dist"
@@ -38,14 +37,8 @@ def test_the_wheel_installs_without_a_compiler_and_runs(tmp_path: Path) -> None:
         ":all:",
     ]
     subprocess.run([*install, "--find-links", WHEELHOUSE, wheel], env=no_compiler, cwd=tmp_path, check=True)
-    shown = subprocess.run(
-        [clean / "bin" / "zosnet", "--help"],
-        env=no_compiler,
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    zosnet = clean / "bin" / "zosnet"
+    shown = subprocess.run([zosnet, "--help"], env=no_compiler, check=True, capture_output=True, text=True)
     assert "up" in shown.stdout.split()
     assert shown.stderr == ""
 
@@ -53,6 +46,6 @@ def test_the_wheel_installs_without_a_compiler_and_runs(tmp_path: Path) -> None:
 def test_the_makefile_names_every_command_of_the_readme() -> None:
     makefile = (ROOT / "Makefile").read_text()
     words = (ROOT / "README.md").read_text().replace("`", " ").split()
-    for verb in {after for before, after in zip(words, words[1:], strict=False) if before == "make"}:
+    for verb in {after for before, after in pairwise(words) if before == "make"}:
         assert f"\n{verb}:" in makefile, verb
     assert os.access(ROOT / ".ci" / "run", os.X_OK)

@@ -1,0 +1,1 @@
+"""Benchmarks: overlay daemons side by side in network namespaces, and the cost of routing."""

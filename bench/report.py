@@ -88,7 +88,7 @@ def tables(runs: Sequence[Run]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What a number of ours must be: at least or at most `factor`, times the reference's where there is one."""
+    """What a number must be: at least or at most `factor`, times the reference's where there is one."""
 
     title: str
     topology: str

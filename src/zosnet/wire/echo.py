@@ -62,7 +62,7 @@ class EchoFailed(NamedTuple):
 
 
 def decode_answer(packet: bytes) -> EchoReply | EchoFailed | None:
-    """What a whole IPv6 packet says about a probe; None where it is no echo reply and no error about a request.
+    """What a whole IPv6 packet says about a probe; None where it is no reply, and no error about a request.
 
     Raises PeerError for a malformed packet, or a wrong checksum.
     """

@@ -1,0 +1,197 @@
+"""One operation of an HTTP API: its declaration, from which both the server and its document come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from zosnet.api.schema import render
+from zosnet.model.errors import HostError, PeerError, UsageError, ZosnetError
+
+__all__ = ["Call", "No", "Operation", "Query", "Text", "error_body", "json_response", "routes_of"]
+
+#: Bodies beyond this are refused before they are read whole: the largest message is far smaller.
+MAX_BODY = 16 * 1024 * 1024
+
+_KINDS: list[tuple[type[ZosnetError], str, int]] = [
+    (UsageError, "usage", 400),
+    (HostError, "host", 500),
+    (PeerError, "peer", 502),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class No:
+    """The answer is no: an ordinary outcome that clients tell by its HTTP status."""
+
+    message: str
+    status: int = 404
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """An answer that is not JSON."""
+
+    body: bytes
+    media: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query parameter."""
+
+    name: str
+    kind: Literal["string", "number", "integer", "boolean"]
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, parsed: path and query parameters as text, the body as decoded JSON (None without one)."""
+
+    path: dict[str, str]
+    query: dict[str, str]
+    body: Any
+
+    def flag(self, name: str) -> bool:
+        """A boolean query parameter. Raises UsageError unless it is true or false."""
+        text = self.query.get(name, "false")
+        if text not in {"true", "false"}:
+            raise UsageError(f"{name} must be true or false, not {text!r}")
+        return text == "true"
+
+    def seconds(self, name: str, *, highest: float) -> float | None:
+        """A duration among the query parameters, None when absent. Raises UsageError outside 0 to `highest`."""
+        text = self.query.get(name)
+        if text is None:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not 0 <= value <= highest:
+            raise UsageError(f"{name} must be a number of seconds from 0 to {highest:g}, not {text!r}")
+        return value
+
+
+Answer = Any
+Handler = Callable[[Any, Call], Awaitable[Answer] | Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Method, path, and what goes in and out.
+
+    `handler` takes the service and a Call, and returns a value to render, a `No`, a `Text`, None (204), or an
+    async iterator of values (`stream`: one JSON document a line).
+    """
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    handler: Handler
+    answer: Any = None
+    body: Any = None
+    query: tuple[Query, ...] = ()
+    failures: tuple[int, ...] = ()
+    stream: bool = False
+    media: str = "application/json"
+    status: int = 200
+
+
+def error_body(kind: str, message: str, remedy: str = "") -> dict[str, Any]:
+    """The one shape of every error."""
+    return {"error": {"kind": kind, "message": message, "remedy": remedy}}
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """A JSON document as an HTTP response."""
+    body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return Response(body, status, media_type="application/json")
+
+
+def failure_response(error: ZosnetError) -> Response:
+    """An exception of ours as an HTTP response."""
+    kind, status = next((k, s) for cls, k, s in [*_KINDS, (ZosnetError, "host", 500)] if isinstance(error, cls))
+    return json_response(error_body(kind, error.message, error.remedy), status)
+
+
+def routes_of(operations: tuple[Operation, ...], service: Any) -> list[Route]:
+    """Starlette routes for a table of operations."""
+    return [Route(op.path, _endpoint(op, service), methods=[op.method]) for op in operations]
+
+
+def _endpoint(operation: Operation, service: Any) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            call = Call(dict(request.path_params), dict(request.query_params), await _body(request))
+            answer = operation.handler(service, call)
+            if isinstance(answer, Awaitable):
+                answer = await answer
+            if isinstance(answer, AsyncIterator):
+                return await _stream(answer)
+        except ZosnetError as error:
+            return failure_response(error)
+        return _respond(operation, answer)
+
+    return endpoint
+
+
+def _respond(operation: Operation, answer: Answer) -> Response:
+    match answer:
+        case No(message, status, remedy):
+            return json_response(error_body("no", message, remedy), status)
+        case Response():
+            return answer
+        case Text(body, media):
+            return Response(body, media_type=media)
+        case None if operation.answer is None:
+            return Response(status_code=204)
+        case _:
+            return json_response(render(answer), operation.status)
+
+
+async def _body(request: Request) -> Any:
+    if int(request.headers.get("content-length") or 0) > MAX_BODY:
+        raise UsageError(f"the request's body is larger than {MAX_BODY} bytes")
+    raw = bytearray()
+    async for piece in request.stream():
+        raw += piece
+        if len(raw) > MAX_BODY:
+            raise UsageError(f"the request's body is larger than {MAX_BODY} bytes")
+    if not raw:
+        return None
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        raise UsageError("the request's body is not JSON") from None
+
+
+async def _stream(lines: AsyncIterator[Any]) -> Response:
+    """One JSON document a line. The first is awaited, so that a wrong request still gets a proper status."""
+    try:
+        first = await anext(lines)
+    except StopAsyncIteration:
+        return Response(b"", media_type="application/x-ndjson")
+
+    async def body() -> AsyncIterator[bytes]:
+        yield _line(first)
+        try:
+            async for item in lines:
+                yield _line(item)
+        except ZosnetError as error:
+            yield _line(error_body("host", error.message, error.remedy))
+
+    return StreamingResponse(body(), media_type="application/x-ndjson")
+
+
+def _line(value: Any) -> bytes:
+    return json.dumps(render(value), separators=(",", ":"), ensure_ascii=False).encode() + b"\n"

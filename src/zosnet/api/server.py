@@ -1,0 +1,91 @@
+"""HTTP servers inside the node's own event loop.
+
+uvicorn with its signal handling taken out: the daemon owns its signals, and stopping goes in the daemon's order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from zosnet.api.operation import Operation, error_body, json_response, routes_of
+
+__all__ = ["HttpServer", "application"]
+
+log = logging.getLogger("zosnet.api")
+
+# A connection that idles is closed after this many seconds, and this many may be open at once: guesses.
+KEEP_ALIVE = 30
+CONNECTIONS = 256
+GRACE = 1
+
+
+def application(operations: tuple[Operation, ...], service: Any) -> Starlette:
+    """The web application of a table of operations. Whatever goes wrong is answered in the one error shape."""
+    return Starlette(
+        routes=routes_of(operations, service),
+        exception_handlers={HTTPException: _not_found, Exception: _bug},
+    )
+
+
+async def _not_found(_: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    text = "there is no such path" if status == 404 else str(getattr(error, "detail", error))
+    return json_response(error_body("usage", text, "see GET /openapi.json"), status)
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    return json_response(error_body("host", f"this is a bug: {type(error).__name__}", "the log says more"), 500)
+
+
+class HttpServer(uvicorn.Server):
+    """One listening socket and its application. Run `serve_until_stopped` as a task; `stop` ends it."""
+
+    def __init__(self, app: Starlette, listener: socket.socket) -> None:
+        config = uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            loop="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=GRACE,
+            limit_concurrency=CONNECTIONS,
+        )
+        super().__init__(config)
+        self.accepting = asyncio.Event()
+        self._listener = listener
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals belong to the daemon."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, and then tell who waits."""
+        await super().startup(sockets=sockets)
+        self.accepting.set()
+
+    async def serve_until_stopped(self) -> None:
+        """Serve until `stop`. Requests under way get a moment to end."""
+        await self.serve(sockets=[self._listener])
+
+    def stop(self) -> None:
+        """Accept no more, and end soon."""
+        self.should_exit = True

@@ -1,0 +1,437 @@
+"""Which links this node wants, and what to do next to have them.
+
+Owns the wanted peers (static ones the operator named, discovered ones a beacon named), the inbound links
+that nobody here asked for, and for each wanted peer one explicit state:
+
+    Resolving ──addresses──> Dialling ──first link──> Linked ──link lost──> Waiting ──time──> Resolving
+        └──────failed───────────┴────all failed──────────────────────────────┘
+
+It refuses to know sockets, name servers and clocks: the driver resolves, dials and tells the outcome, and
+`now` is an argument. After any call drain `poll` and carry out its actions in order; call `wake` when
+`deadline` has passed.
+
+All addresses of a name are tried a short time apart (RFC 8305, section 5) and the first link wins. A name
+is resolved anew before each attempt, so that a peer may move.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from zosnet.model.endpoint import Endpoint
+from zosnet.model.router_id import RouterId
+
+__all__ = [
+    "Action",
+    "Address",
+    "Close",
+    "Dial",
+    "Dialling",
+    "Forgotten",
+    "Limits",
+    "Linked",
+    "Peer",
+    "PeerKind",
+    "Peering",
+    "Resolve",
+    "Resolving",
+    "Waiting",
+]
+
+PeerKind = Literal["static", "inbound", "discovered"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Times in seconds and bounds on what others can make this node remember."""
+
+    first_delay: float = 0.2
+    longest_delay: float = 60.0
+    # A link that lived this long was a good one: the next failure starts again from the first delay.
+    stable_after: float = 30.0
+    # RFC 8305, section 8: the recommended connection attempt delay.
+    stagger: float = 0.25
+    dial_timeout: float = 10.0
+    # Reference, section 6: a discovered peer is forgotten after three consecutive failures.
+    discovered_failures: int = 3
+    wanted: int = 1024
+    discovered: int = 64
+    inbound: int = 1024
+    addresses: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One place to dial: a literal IP address, a port, and the interface index of a link-local address."""
+
+    ip: str
+    port: int
+    scope: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Find the addresses of `endpoint`, then call `resolved` or `resolve_failed`."""
+
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Open a link; its outcome comes back under `token`, within `timeout` seconds."""
+
+    token: int
+    proto: str
+    address: Address
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close a link that is not wanted."""
+
+    link: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """A discovered peer is no longer wanted: it could not be reached."""
+
+    endpoint: Endpoint
+
+
+Action = Resolve | Dial | Close | Forgotten
+
+
+@dataclass(frozen=True, slots=True)
+class Resolving:
+    """The name is being resolved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialling:
+    """Attempts under way by token, and the addresses whose turn has not come."""
+
+    tokens: dict[int, Address]
+    waiting: tuple[Address, ...]
+    next_start: float
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """The peer is there."""
+
+    link: int
+    address: Address
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """No link; the next attempt starts at `until`."""
+
+    until: float
+
+
+State = Resolving | Dialling | Linked | Waiting
+
+
+@dataclass(slots=True)
+class Peer:
+    """One peer and what is known of it. Inbound peers are always `Linked`."""
+
+    endpoint: Endpoint
+    kind: PeerKind
+    state: State
+    discovered: float
+    last_linked: float | None = None
+    failures: int = 0
+    last_error: str = ""
+    neighbour: RouterId | None = None
+    delay: float = field(default=0.0, repr=False)
+
+    @property
+    def link(self) -> int | None:
+        """The link's number while there is one."""
+        return self.state.link if isinstance(self.state, Linked) else None
+
+
+class Peering:
+    """The peers of one node. See the module's text for how to drive it."""
+
+    def __init__(self, own: RouterId, *, rng: random.Random, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.refused = 0
+        self._own = own
+        self._rng = rng
+        self._wanted: dict[Endpoint, Peer] = {}
+        self._inbound: dict[int, Peer] = {}
+        self._links: dict[int, Peer] = {}
+        self._tokens: dict[int, Peer | None] = {}
+        self._next_token = 1
+        self._actions: list[Action] = []
+
+    # --- what is wanted
+
+    def want(self, endpoint: Endpoint, kind: PeerKind, now: float) -> bool:
+        """Keep a link to `endpoint` from now on. False when it is wanted already or there are too many."""
+        if endpoint in self._wanted or not self._has_room(kind):
+            return False
+        peer = Peer(endpoint, kind, Waiting(now), discovered=now)
+        self._wanted[endpoint] = peer
+        self._start(peer)
+        return True
+
+    def forget(self, endpoint: Endpoint, now: float) -> bool:
+        """Want `endpoint` no longer and close its link. False when it was not known."""
+        peer = self._wanted.pop(endpoint, None)
+        if peer is not None:
+            self._abandon(peer, "peer removed")
+            return True
+        return self._forget_inbound(endpoint)
+
+    def discovered(self, endpoint: Endpoint, router_id: RouterId, now: float) -> bool:
+        """A beacon named `endpoint`. Ignored when a link to that router is up, or it is this node."""
+        if router_id == self._own or any(peer.neighbour == router_id for peer in self._links.values()):
+            return False
+        return self.want(endpoint, "discovered", now)
+
+    # --- what happened
+
+    def resolved(self, endpoint: Endpoint, addresses: tuple[Address, ...], now: float) -> None:
+        """The name of `endpoint` stands for these addresses, best first."""
+        peer = self._wanted.get(endpoint)
+        if peer is None or not isinstance(peer.state, Resolving):
+            return
+        if not addresses:
+            self._failed(peer, "the name has no address", now)
+            return
+        peer.state = Dialling({}, addresses[: self.limits.addresses], now)
+        self._dial_next(peer, now)
+
+    def resolve_failed(self, endpoint: Endpoint, reason: str, now: float) -> None:
+        """The name of `endpoint` could not be resolved."""
+        peer = self._wanted.get(endpoint)
+        if peer is not None and isinstance(peer.state, Resolving):
+            self._failed(peer, reason, now)
+
+    def link_up(self, link: int, token: int | None, proto: str, address: Address, now: float) -> bool:
+        """A link is up; `token` is None for one that the other side opened. False when it is refused."""
+        if token is None:
+            return self._link_came(link, proto, address, now)
+        peer = self._tokens.pop(token, None)
+        if peer is None or not isinstance(peer.state, Dialling):
+            return self._refuse(link, "another link to this peer was faster")
+        twin = self._linked_to(proto, address)
+        if twin is not None and twin is not peer:
+            self._drop_tokens(peer.state)
+            self._failed(peer, f"already linked as {twin.endpoint}", now)
+            return self._refuse(link, "already linked to this address")
+        self._drop_tokens(peer.state)
+        self._linked(peer, link, address, now)
+        return True
+
+    def dial_failed(self, token: int, reason: str, now: float) -> None:
+        """The attempt under `token` failed."""
+        peer = self._tokens.pop(token, None)
+        if peer is None or not isinstance(peer.state, Dialling):
+            return
+        peer.state.tokens.pop(token, None)
+        peer.last_error = reason
+        if peer.state.waiting:
+            self._dial_next(peer, now)
+        elif not peer.state.tokens:
+            self._failed(peer, reason, now)
+
+    def link_down(self, link: int, reason: str, now: float) -> None:
+        """The link is gone. An inbound peer is forgotten, a wanted one is dialled again."""
+        peer = self._links.pop(link, None)
+        self._inbound.pop(link, None)
+        if peer is None or peer.kind == "inbound" or not isinstance(peer.state, Linked):
+            return
+        if now - peer.state.since >= self.limits.stable_after:
+            peer.failures, peer.delay = 0, 0.0
+        self._failed(peer, reason, now)
+
+    def recognised(self, link: int, router_id: RouterId, now: float) -> bool:
+        """The router at the other end of `link` named itself. False when the link was closed for it.
+
+        Links to oneself go. Of two discovered links between the same two routers, that of the greater
+        router id goes: both sides come to the same answer.
+        """
+        peer = self._links.get(link)
+        if peer is None:
+            return False
+        peer.neighbour = router_id
+        if router_id == self._own:
+            self._unlink(link, peer, "this address is the node itself", now)
+            return False
+        if peer.kind == "discovered" and router_id.raw < self._own.raw and self._came_from(router_id):
+            self._wanted.pop(peer.endpoint, None)
+            self._unlink(link, peer, "that router is linked already", now)
+            return False
+        return True
+
+    def wake(self, now: float) -> None:
+        """Start what has become due."""
+        for peer in list(self._wanted.values()):
+            match peer.state:
+                case Waiting(until) if until <= now:
+                    self._start(peer)
+                case Dialling(waiting=waiting, next_start=start) if waiting and start <= now:
+                    self._dial_next(peer, now)
+                case _:
+                    pass
+
+    def deadline(self) -> float | None:
+        """When `wake` is wanted, or None."""
+        due = [when for peer in self._wanted.values() if (when := _due(peer.state)) is not None]
+        return min(due, default=None)
+
+    def poll(self) -> list[Action]:
+        """Take the actions that are pending."""
+        actions, self._actions = self._actions, []
+        return actions
+
+    # --- getters
+
+    def peers(self) -> list[Peer]:
+        """All peers, wanted ones first, in the order they became known."""
+        return [*self._wanted.values(), *self._inbound.values()]
+
+    def peer_of(self, link: int) -> Peer | None:
+        """The peer behind a link."""
+        return self._links.get(link)
+
+    def wanted(self, kind: PeerKind) -> list[Endpoint]:
+        """The wanted endpoints of one kind."""
+        return [peer.endpoint for peer in self._wanted.values() if peer.kind == kind]
+
+    # --- inside
+
+    def _has_room(self, kind: PeerKind) -> bool:
+        bound = self.limits.discovered if kind == "discovered" else self.limits.wanted
+        if sum(peer.kind == kind for peer in self._wanted.values()) < bound:
+            return True
+        self.refused += 1
+        return False
+
+    def _start(self, peer: Peer) -> None:
+        peer.state = Resolving()
+        self._actions.append(Resolve(peer.endpoint))
+
+    def _dial_next(self, peer: Peer, now: float) -> None:
+        assert isinstance(peer.state, Dialling)
+        address, *rest = peer.state.waiting
+        token, self._next_token = self._next_token, self._next_token + 1
+        tokens = {**peer.state.tokens, token: address}
+        self._tokens[token] = peer
+        peer.state = Dialling(tokens, tuple(rest), now + self.limits.stagger)
+        self._actions.append(Dial(token, peer.endpoint.proto, address, self.limits.dial_timeout))
+
+    def _failed(self, peer: Peer, reason: str, now: float) -> None:
+        peer.failures += 1
+        peer.last_error = reason
+        peer.neighbour = None
+        if peer.kind == "discovered" and peer.failures >= self.limits.discovered_failures:
+            self._wanted.pop(peer.endpoint, None)
+            self._actions.append(Forgotten(peer.endpoint))
+            return
+        peer.delay = min(max(peer.delay * 2, self.limits.first_delay), self.limits.longest_delay)
+        # Half of the delay is random, so that a whole grid does not dial in step after an outage.
+        peer.state = Waiting(now + peer.delay * self._rng.uniform(0.5, 1.0))
+
+    def _linked(self, peer: Peer, link: int, address: Address, now: float) -> None:
+        peer.state = Linked(link, address, now)
+        peer.last_linked = now
+        peer.last_error = ""
+        peer.neighbour = None
+        self._links[link] = peer
+
+    def _link_came(self, link: int, proto: str, address: Address, now: float) -> bool:
+        if len(self._inbound) >= self.limits.inbound:
+            return self._refuse(link, "too many inbound links")
+        endpoint = inbound_endpoint(proto, address)
+        # A QUIC peer dials from its listening port, so that a restarted one comes back with the same address.
+        for old, peer in list(self._inbound.items()):
+            if peer.endpoint == endpoint:
+                self._unlink(old, peer, "replaced by a newer link from the same address", now)
+        peer = Peer(endpoint, "inbound", Waiting(now), discovered=now)
+        self._inbound[link] = peer
+        self._linked(peer, link, address, now)
+        return True
+
+    def _linked_to(self, proto: str, address: Address) -> Peer | None:
+        return self._find(
+            lambda peer: (
+                peer.kind != "inbound"
+                and peer.endpoint.proto == proto
+                and isinstance(peer.state, Linked)
+                and peer.state.address == address
+            )
+        )
+
+    def _came_from(self, router_id: RouterId) -> bool:
+        return self._find(lambda peer: peer.kind == "inbound" and peer.neighbour == router_id) is not None
+
+    def _find(self, holds: Callable[[Peer], bool]) -> Peer | None:
+        return next((peer for peer in self._links.values() if holds(peer)), None)
+
+    def _refuse(self, link: int, reason: str) -> bool:
+        self.refused += 1
+        self._actions.append(Close(link, reason))
+        return False
+
+    def _unlink(self, link: int, peer: Peer, reason: str, now: float) -> None:
+        """Close a link and take its loss for granted: the later `link_down` finds nothing."""
+        self._links.pop(link, None)
+        self._inbound.pop(link, None)
+        self._actions.append(Close(link, reason))
+        if peer.endpoint in self._wanted and peer.kind != "inbound":
+            # Trying sooner would give the same answer.
+            peer.delay = self.limits.longest_delay
+            self._failed(peer, reason, now)
+
+    def _forget_inbound(self, endpoint: Endpoint) -> bool:
+        links = [link for link, peer in self._inbound.items() if peer.endpoint == endpoint]
+        for link in links:
+            self._abandon(self._inbound.pop(link), "peer removed")
+        return bool(links)
+
+    def _abandon(self, peer: Peer, reason: str) -> None:
+        match peer.state:
+            case Linked(link):
+                self._links.pop(link, None)
+                self._actions.append(Close(link, reason))
+            case Dialling() as dialling:
+                self._drop_tokens(dialling)
+            case _:
+                pass
+
+    def _drop_tokens(self, dialling: Dialling) -> None:
+        """Attempts still under way are nobody's: a link that they bring is closed at once."""
+        for token in dialling.tokens:
+            if token in self._tokens:
+                self._tokens[token] = None
+
+
+def inbound_endpoint(proto: str, address: Address) -> Endpoint:
+    """How an inbound link is named: by where it came from."""
+    host = f"[{address.ip}%{address.scope}]" if address.scope else address.ip
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    return Endpoint.parse(f"{proto}://{host}:{address.port}")
+
+
+def _due(state: State) -> float | None:
+    match state:
+        case Waiting(until):
+            return until
+        case Dialling(waiting=waiting, next_start=start) if waiting:
+            return start
+        case _:
+            return None

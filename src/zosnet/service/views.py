@@ -1,0 +1,268 @@
+"""What the node says of itself, as plain values: the one truth behind the API, the command line and the metrics.
+
+Field names are those of the JSON. Times are seconds, round trips milliseconds, sizes bytes. A value that is
+not known is None. Each top-level answer carries `schema`, its name and version: fields may be added under the
+same version, but never change their meaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = [
+    "Done",
+    "Finding",
+    "Findings",
+    "KeyView",
+    "MessageRequest",
+    "MessageSent",
+    "MessageStatus",
+    "MessageView",
+    "PeerRequest",
+    "PeerView",
+    "Peers",
+    "PingRequest",
+    "ProbeLine",
+    "QueryView",
+    "ReloadReport",
+    "RouteView",
+    "Routes",
+    "Status",
+    "TraceRequest",
+]
+
+Severity = Literal["error", "warning", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about this node that an operator should know."""
+
+    code: str
+    severity: Severity
+    text: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Everything that `doctor` found; an empty list means that all is well."""
+
+    findings: list[Finding]
+    schema: Literal["zosnet.doctor/1"] = "zosnet.doctor/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The node at a glance."""
+
+    version: str
+    public_key: str
+    address: str
+    subnet: str
+    router_id: str
+    tun: str | None
+    mtu: int
+    listen: list[str]
+    started: float
+    uptime: float
+    peers_linked: int
+    peers_wanted: int
+    routes: int
+    queries: int
+    tx_bytes: int
+    rx_bytes: int
+    findings: list[Finding]
+    schema: Literal["zosnet.status/1"] = "zosnet.status/1"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyView:
+    """Who the node is."""
+
+    public_key: str
+    address: str
+    subnet: str
+    signing_key: str
+    schema: Literal["zosnet.key/1"] = "zosnet.key/1"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """One peer: what is wanted of it, and the link to it while there is one."""
+
+    endpoint: str
+    kind: Literal["static", "inbound", "discovered"]
+    state: Literal["alive", "connecting", "dead"]
+    discovered: float
+    """Seconds since the peer became known."""
+    last_linked: float | None
+    """Seconds since the last link to it came up."""
+    failures: int
+    last_error: str
+    retry_in: float | None
+    link: int | None = None
+    local: str | None = None
+    remote: str | None = None
+    public_key: str | None = None
+    address: str | None = None
+    cost: int | None = None
+    rtt_ms: float | None = None
+    stalled: bool = False
+    busy: bool = False
+    tx_bytes: int = 0
+    rx_bytes: int = 0
+    tx_packets: int = 0
+    rx_packets: int = 0
+    queued_bytes: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """All peers."""
+
+    peers: list[PeerView]
+    schema: Literal["zosnet.peers/1"] = "zosnet.peers/1"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRequest:
+    """A peer to add."""
+
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """A route. `metric` None is infinity: the key is known, the way is not."""
+
+    prefix: str
+    public_key: str
+    address: str
+    next_hop: str
+    metric: int | None
+    seqno: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueryView:
+    """A prefix that neighbours were asked for."""
+
+    prefix: str
+    expires_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The routing table: routes in use, feasible others, and questions on the way."""
+
+    selected: list[RouteView]
+    fallback: list[RouteView]
+    queried: list[QueryView]
+    schema: Literal["zosnet.routes/1"] = "zosnet.routes/1"
+
+
+@dataclass(frozen=True, slots=True)
+class PingRequest:
+    """An echo request to an overlay address, `count` times."""
+
+    destination: str
+    count: int = 4
+    interval: float = 1.0
+    timeout: float = 2.0
+    size: int = 56
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRequest:
+    """Find the nodes on the way to an overlay address."""
+
+    destination: str
+    max_hops: int = 16
+    timeout: float = 1.0
+    attempts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeLine:
+    """The outcome of one probe. `hop` is the hop limit that it was sent with."""
+
+    sequence: int
+    hop: int
+    outcome: Literal["reply", "hop", "unreachable", "too_big", "timeout"]
+    source: str | None = None
+    rtt_ms: float | None = None
+    reason: str = ""
+    schema: Literal["zosnet.probe/1"] = "zosnet.probe/1"
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRequest:
+    """A message to send: one of `address` and `public_key` names the receiver. Payload and topic are base64."""
+
+    payload: str
+    address: str | None = None
+    public_key: str | None = None
+    topic: str = ""
+    reply_to: str | None = None
+    deadline: float = 300.0
+    """Seconds until the node gives up."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSent:
+    """The message is on its way."""
+
+    id: str
+    schema: Literal["zosnet.message-sent/1"] = "zosnet.message-sent/1"
+
+
+@dataclass(frozen=True, slots=True)
+class MessageView:
+    """A message that arrived. Payload and topic are base64."""
+
+    id: str
+    source_address: str
+    source_key: str
+    destination_address: str
+    destination_key: str
+    topic: str
+    payload: str
+    is_reply: bool
+    schema: Literal["zosnet.message/1"] = "zosnet.message/1"
+
+
+@dataclass(frozen=True, slots=True)
+class MessageStatus:
+    """How far a message that was sent has come."""
+
+    id: str
+    destination: str
+    state: Literal["pending", "sending", "received", "read", "aborted"]
+    created: float
+    """Unix time."""
+    deadline: float
+    """Unix time."""
+    length: int
+    pending: int = 0
+    sent: int = 0
+    acknowledged: int = 0
+    schema: Literal["zosnet.message-status/1"] = "zosnet.message-status/1"
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadReport:
+    """What a reload changed, and which differences wait for a restart."""
+
+    changed: list[str]
+    needs_restart: list[str]
+    schema: Literal["zosnet.reload/1"] = "zosnet.reload/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It is done."""
+
+    schema: Literal["zosnet.done/1"] = "zosnet.done/1"

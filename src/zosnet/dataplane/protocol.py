@@ -1,0 +1,96 @@
+"""The seam between the node and the data plane: what the real one in Rust and the fake of the lab both do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from zosnet.dataplane.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStats:
+    """One link at this moment. Counts are since it came up."""
+
+    id: int
+    proto: str
+    local: str
+    remote: str
+    tx_bytes: int
+    rx_bytes: int
+    tx_packets: int
+    rx_packets: int
+    queued_bytes: int
+    dropped: int
+    rtt: float | None
+    """Seconds, as the transport measures it; None before it did."""
+    stalled: bool
+    busy: bool
+    since: float
+    """On the monotonic clock."""
+
+
+class Dataplane(Protocol):
+    """The packet path. Thread-safe; no call here ever waits for the network."""
+
+    @property
+    def fd(self) -> int:
+        """A descriptor that is readable while events wait."""
+        ...
+
+    @property
+    def tun_name(self) -> str | None:
+        """The device's name, None without one."""
+        ...
+
+    @property
+    def listen_addresses(self) -> Sequence[str]:
+        """Where links are accepted, as endpoints: `tcp://[::]:9651`."""
+        ...
+
+    def drain_events(self, limit: int = 1024) -> list[Event]:
+        """Take up to `limit` events, oldest first."""
+        ...
+
+    def dial(self, token: int, proto: str, ip: str, port: int, scope: int, timeout: float) -> None:
+        """Open a link; LinkUp or DialFailed tells the outcome under `token`, within `timeout` seconds."""
+        ...
+
+    def close_link(self, link: int) -> None:
+        """Close a link. LinkDown follows."""
+        ...
+
+    def send_control(self, batch: Sequence[tuple[int, bytes]]) -> None:
+        """Queue whole control packets, each for a link, before all data. Unknown links are skipped."""
+        ...
+
+    def apply_routes(self, packed: bytes) -> None:
+        """Apply 64-byte records in their order and swap in the new table."""
+        ...
+
+    def used_routes(self) -> bytes:
+        """The routes used since the last call: 17-byte records, prefix ‖ length."""
+        ...
+
+    def send_message(self, destination: bytes, body: bytes) -> None:
+        """Seal and send a message packet; it waits for a route as any packet does."""
+        ...
+
+    def inject(self, packet: bytes) -> None:
+        """Send a whole IPv6 packet as if it came from this node's device."""
+        ...
+
+    def watch_probe(self, magic: bytes) -> None:
+        """Report answers to echo requests whose data starts with these 8 bytes, instead of delivering them."""
+        ...
+
+    def links(self) -> list[LinkStats]:
+        """All links that are up."""
+        ...
+
+    def counters(self) -> Mapping[str, int]:
+        """Counts since the start; a dot parts a name from its label."""
+        ...
+
+    def close(self) -> None:
+        """Send what is queued for at most half a second, and free everything. May be called twice."""
+        ...

@@ -1,1 +1,46 @@
-//! Pure parts of the zosnet data plane: no I/O, no clock, no threads.
+//! Pure parts of the zosnet data plane: no I/O, no clock, no threads, no randomness of its own.
+//!
+//! Every function here takes bytes, tables and `now`, and gives back bytes or a decision. The lanes of
+//! `zosnet-io` own the sockets, the TUN device and the threads, and carry the decisions out.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`frame`] | where a packet starts and ends on a link; the data header |
+//! | [`inner`] | the four bytes in front of every decrypted payload |
+//! | [`suite`] | static X25519 keys and AES-256-GCM sessions, as Mycelium has them |
+//! | [`ipv6`] | a checked view of the IPv6 header |
+//! | [`checksum`] | the Internet checksum |
+//! | [`icmp`] | errors for the local host, errors of transit nodes, echo replies |
+//! | [`offload`] | cutting and merging the super-packets of a TUN device with offload |
+//! | [`fib`] | longest-prefix match |
+//! | [`waiting`] | bounded queues of packets without a route |
+//! | [`forward`] | what to do with a packet |
+#![forbid(unsafe_code)]
+
+pub mod checksum;
+pub mod fib;
+pub mod forward;
+pub mod frame;
+pub mod icmp;
+pub mod inner;
+pub mod ipv6;
+pub mod offload;
+pub mod suite;
+pub mod waiting;
+
+/// An IPv6 address in wire order.
+pub type Address = [u8; 16];
+
+/// The upper 64 bits of `address`: the unit of routing and of keys in the overlay (reference, section 1.3).
+#[inline]
+#[must_use]
+pub fn upper(address: &Address) -> u64 {
+    (u128::from_be_bytes(*address) >> 64) as u64
+}
+
+/// Whether `address` lies in the overlay, 400::/7.
+#[inline]
+#[must_use]
+pub fn in_overlay(address: &Address) -> bool {
+    address[0] & 0xfe == 0x04
+}

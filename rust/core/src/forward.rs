@@ -1,0 +1,420 @@
+//! What to do with a packet: decisions as values, in the order of checks of the reference (sections 5.4 to
+//! 5.6), and the address checks that it lacks (section 9.1).
+//!
+//! Nothing here sends, queues or allocates. A lane asks, and carries the answer out.
+
+use std::sync::Arc;
+
+use crate::fib::{Entry, Table};
+use crate::frame::DataHeader;
+use crate::icmp::Problem;
+use crate::inner::{self, InnerError, InnerType};
+use crate::{Address, in_overlay, ipv6, suite, upper};
+
+/// Why a packet is dropped. Each reason is a counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// From the TUN: not a whole IPv6 packet.
+    NotIpv6,
+    /// From the TUN: multicast, which the overlay doesn't carry.
+    Multicast,
+    /// From a link: the payload is too short to be sealed.
+    ShortPayload,
+    /// From a link: the source or the destination lies outside 400::/7.
+    NotOverlay,
+    /// From a link: for this node, and said to be from this node.
+    OwnSource,
+    /// Not sealed by the node that owns the outer source.
+    NotAuthentic,
+    /// The sender's key is of low order.
+    LowOrderKey,
+    /// Opened: an inner header of another version or type, to be ignored.
+    UnknownInner,
+    /// Opened: not a whole IPv6 packet.
+    BadInner,
+    /// Opened: the inner source isn't in the sender's /64.
+    InnerSource,
+    /// Opened: the inner destination isn't in this node's /64.
+    InnerDestination,
+    /// An error of a transit node that makes no sense.
+    BadError,
+    /// No route, and nobody can be told.
+    NoRoute,
+    /// Too much waits for a route already.
+    WaitingFull,
+    /// Waited for a route or for a key for too long.
+    WaitingExpired,
+    /// The next link's queue is full.
+    LinkFull,
+    /// A super-packet that can't be cut.
+    BadOffload,
+    /// Longer than any link carries.
+    TooBig,
+    /// There is no TUN device to deliver to.
+    NoTun,
+    /// The TUN device refused it.
+    TunRefused,
+}
+
+impl DropReason {
+    /// All of them, in the order of their counters.
+    pub const ALL: [Self; 20] = [
+        Self::NotIpv6,
+        Self::Multicast,
+        Self::ShortPayload,
+        Self::NotOverlay,
+        Self::OwnSource,
+        Self::NotAuthentic,
+        Self::LowOrderKey,
+        Self::UnknownInner,
+        Self::BadInner,
+        Self::InnerSource,
+        Self::InnerDestination,
+        Self::BadError,
+        Self::NoRoute,
+        Self::WaitingFull,
+        Self::WaitingExpired,
+        Self::LinkFull,
+        Self::BadOffload,
+        Self::TooBig,
+        Self::NoTun,
+        Self::TunRefused,
+    ];
+
+    /// The name of its counter.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotIpv6 => "not_ipv6",
+            Self::Multicast => "multicast",
+            Self::ShortPayload => "short_payload",
+            Self::NotOverlay => "not_overlay",
+            Self::OwnSource => "own_source",
+            Self::NotAuthentic => "not_authentic",
+            Self::LowOrderKey => "low_order_key",
+            Self::UnknownInner => "unknown_inner",
+            Self::BadInner => "bad_inner",
+            Self::InnerSource => "inner_source",
+            Self::InnerDestination => "inner_destination",
+            Self::BadError => "bad_error",
+            Self::NoRoute => "no_route",
+            Self::WaitingFull => "waiting_full",
+            Self::WaitingExpired => "waiting_expired",
+            Self::LinkFull => "link_full",
+            Self::BadOffload => "bad_offload",
+            Self::TooBig => "too_big",
+            Self::NoTun => "no_tun",
+            Self::TunRefused => "tun_refused",
+        }
+    }
+
+    /// Its place in [`DropReason::ALL`].
+    #[inline]
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// How a link does, as the lane sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkState {
+    /// Packets get through.
+    Up,
+    /// Nothing is acknowledged at the moment: use another one if there is one.
+    Stalled,
+    /// It doesn't exist any more.
+    Gone,
+}
+
+/// The link to use for `entry`: the primary; while it is silent or gone the backup, if that is up; a stalled
+/// one rather than none. None when neither exists.
+#[inline]
+#[must_use]
+pub fn next_hop(entry: &Entry, links: impl Fn(u32) -> LinkState) -> Option<u32> {
+    let state = |link: u32| if link == 0 { LinkState::Gone } else { links(link) };
+    let primary = state(entry.primary);
+    if primary == LinkState::Up {
+        return Some(entry.primary);
+    }
+    match (primary, state(entry.backup)) {
+        (_, LinkState::Up) => Some(entry.backup),
+        (LinkState::Stalled, _) => Some(entry.primary),
+        (_, LinkState::Stalled) => Some(entry.backup),
+        _ => None,
+    }
+}
+
+/// The overlay place of this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Node {
+    /// Its address.
+    pub address: Address,
+}
+
+impl Node {
+    /// Whether `address` is in this node's own /64.
+    #[inline]
+    #[must_use]
+    pub fn owns(&self, address: &Address) -> bool {
+        upper(&self.address) == upper(address)
+    }
+
+    /// The network address of its /64, from which errors of transit nodes come.
+    #[must_use]
+    pub fn network(&self) -> Address {
+        (u128::from(upper(&self.address)) << 64).to_be_bytes()
+    }
+}
+
+/// What to do with a data packet that came over a link.
+#[derive(Debug)]
+#[must_use]
+pub enum FromLink<'t> {
+    /// It is for this node: open it with the session of `sender`, then ask [`opened`].
+    Open {
+        /// The entry whose key it must be sealed under.
+        sender: &'t Arc<Entry>,
+        /// What remains of the hop limit.
+        hop_limit: u8,
+    },
+    /// It is for this node, but its sender's key isn't known: keep the whole packet as it came, and ask for
+    /// the route to `prefix`.
+    AwaitKey {
+        /// The sender's /64.
+        prefix: u64,
+    },
+    /// Send it on, with this hop limit ([`crate::frame::prepare_forward`]).
+    Forward {
+        /// The link to use.
+        link: u32,
+        /// The hop limit to write.
+        hop_limit: u8,
+    },
+    /// Keep the whole packet as it came, and ask for the route to `prefix`.
+    AwaitRoute {
+        /// The destination's /64.
+        prefix: u64,
+    },
+    /// Tell the sender out of band ([`crate::icmp::out_of_band`]), if its key and a route to it are known;
+    /// else ask for the route to it, and drop the error.
+    Report {
+        /// What to tell.
+        problem: Problem,
+        /// The sender's entry.
+        sender: Option<&'t Arc<Entry>>,
+    },
+    /// Count it and forget it.
+    Drop(DropReason),
+}
+
+/// Decide about a data packet that came over a link. Marks the entry that it uses.
+#[inline]
+pub fn from_link<'t>(
+    node: &Node,
+    table: &'t Table,
+    header: &DataHeader,
+    links: impl Fn(u32) -> LinkState,
+) -> FromLink<'t> {
+    if !in_overlay(&header.src) || !in_overlay(&header.dst) {
+        return FromLink::Drop(DropReason::NotOverlay);
+    }
+    // The final node counts as a hop too, as in the reference.
+    if header.hop_limit < 2 {
+        return report(node, table, header, Problem::HopLimit);
+    }
+    let hop_limit = header.hop_limit - 1;
+    if node.owns(&header.dst) {
+        return to_this_node(node, table, header, hop_limit);
+    }
+    let Some(entry) = table.lookup(&header.dst) else {
+        return FromLink::AwaitRoute {
+            prefix: upper(&header.dst),
+        };
+    };
+    match next_hop(entry, links) {
+        Some(link) => {
+            entry.mark_used();
+            FromLink::Forward { link, hop_limit }
+        }
+        None => report(node, table, header, Problem::NoRoute),
+    }
+}
+
+fn to_this_node<'t>(node: &Node, table: &'t Table, header: &DataHeader, hop_limit: u8) -> FromLink<'t> {
+    if node.owns(&header.src) {
+        return FromLink::Drop(DropReason::OwnSource);
+    }
+    if usize::from(header.len) < inner::INNER_HEADER + suite::OVERHEAD {
+        return FromLink::Drop(DropReason::ShortPayload);
+    }
+    match table.lookup(&header.src) {
+        Some(sender) => {
+            sender.mark_used();
+            FromLink::Open { sender, hop_limit }
+        }
+        None => FromLink::AwaitKey {
+            prefix: upper(&header.src),
+        },
+    }
+}
+
+/// An error about a packet that says it is from this node would go to this node: nobody to tell.
+fn report<'t>(node: &Node, table: &'t Table, header: &DataHeader, problem: Problem) -> FromLink<'t> {
+    if node.owns(&header.src) {
+        return FromLink::Drop(DropReason::NoRoute);
+    }
+    FromLink::Report {
+        problem,
+        sender: table.lookup(&header.src),
+    }
+}
+
+/// What to do with a packet from the TUN device, or injected in its place.
+#[derive(Debug)]
+#[must_use]
+pub enum FromTun<'t> {
+    /// Seal it for the node of `entry` and send it, with this hop limit in the data header. The IPv6 packet
+    /// itself isn't changed.
+    Send {
+        /// The entry whose key it is sealed under.
+        entry: &'t Arc<Entry>,
+        /// The link to use.
+        link: u32,
+        /// The hop limit of the data header.
+        hop_limit: u8,
+    },
+    /// Keep the packet, and ask for the route to `prefix`.
+    Await {
+        /// The destination's /64.
+        prefix: u64,
+    },
+    /// Tell the host ([`crate::icmp::local`]).
+    Refuse(Problem),
+    /// Count it and forget it.
+    Drop(DropReason),
+}
+
+/// Decide about an IPv6 packet of this host, whole or a super-packet: only its header is looked at.
+#[inline]
+pub fn from_tun<'t>(
+    node: &Node,
+    table: &'t Table,
+    packet: &[u8],
+    links: impl Fn(u32) -> LinkState,
+) -> FromTun<'t> {
+    let Ok(header) = ipv6::Header::parse(packet) else {
+        return FromTun::Drop(DropReason::NotIpv6);
+    };
+    if header.dst[0] == 0xff {
+        return FromTun::Drop(DropReason::Multicast);
+    }
+    if node.owns(&header.dst) {
+        return FromTun::Refuse(Problem::AddressUnreachable);
+    }
+    // The reference lets any source of 400::/7 pass. Nobody could answer outside this /64, and nodes that
+    // check, as this one does, would drop it.
+    if !node.owns(&header.src) {
+        return FromTun::Refuse(Problem::SourcePolicy);
+    }
+    if header.hop_limit < 2 {
+        return FromTun::Refuse(Problem::HopLimit);
+    }
+    match outgoing(table, &header.dst, links) {
+        Outgoing::Send { entry, link } => FromTun::Send {
+            entry,
+            link,
+            hop_limit: header.hop_limit - 1,
+        },
+        Outgoing::Await { prefix } => FromTun::Await { prefix },
+        Outgoing::NoRoute => FromTun::Refuse(Problem::NoRoute),
+    }
+}
+
+/// Where something that this node itself sends has to go.
+#[derive(Debug)]
+#[must_use]
+pub enum Outgoing<'t> {
+    /// Seal it for the node of `entry` and send it.
+    Send {
+        /// The entry whose key it is sealed under.
+        entry: &'t Arc<Entry>,
+        /// The link to use.
+        link: u32,
+    },
+    /// Keep it, and ask for the route to `prefix`. Also when the prefix is known but retracted: a new route
+    /// may be found within the time that it waits.
+    Await {
+        /// The destination's /64.
+        prefix: u64,
+    },
+    /// Not an address of the overlay: no route will ever be found.
+    NoRoute,
+}
+
+/// Decide about something that this node sends to `dst`, a message for instance. Marks the entry.
+#[inline]
+pub fn outgoing<'t>(table: &'t Table, dst: &Address, links: impl Fn(u32) -> LinkState) -> Outgoing<'t> {
+    if let Some(entry) = table.lookup(dst)
+        && let Some(link) = next_hop(entry, links)
+    {
+        entry.mark_used();
+        return Outgoing::Send { entry, link };
+    }
+    if in_overlay(dst) {
+        Outgoing::Await { prefix: upper(dst) }
+    } else {
+        Outgoing::NoRoute
+    }
+}
+
+/// What to do with an opened payload.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Opened<'p> {
+    /// Write this whole IPv6 packet to the TUN device. Its hop limit is already what remains.
+    Tun(&'p mut [u8]),
+    /// A piece of the message protocol, without the inner header.
+    Message(&'p [u8]),
+    /// An error of a transit node, for [`crate::icmp::recover`].
+    Error(&'p [u8]),
+    /// Count it and forget it.
+    Drop(DropReason),
+}
+
+/// Decide about a payload that was opened with the key of the owner of `outer.src`.
+///
+/// The outer header isn't authenticated, the inner one is: so the inner source must be in the /64 of the key
+/// and the inner destination in this node's, or any node could speak in another's name.
+#[inline]
+pub fn opened<'p>(node: &Node, outer: &DataHeader, hop_limit: u8, plaintext: &'p mut [u8]) -> Opened<'p> {
+    match inner::parse(plaintext) {
+        Ok((InnerType::L3, packet)) => opened_l3(node, outer, hop_limit, packet),
+        Ok((InnerType::Message, body)) => Opened::Message(body),
+        Ok((InnerType::Icmp, body)) => Opened::Error(body),
+        Err(InnerError::Short | InnerError::Version(_) | InnerError::Type(_)) => {
+            Opened::Drop(DropReason::UnknownInner)
+        }
+    }
+}
+
+#[inline]
+fn opened_l3<'p>(node: &Node, outer: &DataHeader, hop_limit: u8, packet: &'p mut [u8]) -> Opened<'p> {
+    let Ok(header) = ipv6::Header::parse(packet) else {
+        return Opened::Drop(DropReason::BadInner);
+    };
+    if upper(&header.src) != upper(&outer.src) {
+        return Opened::Drop(DropReason::InnerSource);
+    }
+    if !node.owns(&header.dst) {
+        return Opened::Drop(DropReason::InnerDestination);
+    }
+    let Some(packet) = packet.get_mut(..header.total_len()) else {
+        return Opened::Drop(DropReason::BadInner);
+    };
+    if let Some(byte) = packet.get_mut(ipv6::HOP_LIMIT_AT) {
+        *byte = hop_limit;
+    }
+    Opened::Tun(packet)
+}

@@ -1,0 +1,502 @@
+//! Merging packets of one flow into super-packets for the TUN device.
+//!
+//! The packets lie in one receive buffer and stay there: an [`Item`] is a virtio header, patched headers and
+//! a list of payload ranges, ready for one `writev`. Rules, all of which a network card follows too:
+//!
+//! - merged are packets that differ only in what the kernel can restore: length, checksum, sequence number,
+//!   PSH on the last, IPv4 id; so never across a change of ECN bits, acknowledgement, window or options;
+//! - TCP: in sequence, no SYN, FIN, RST, URG or CWR; UDP: datagrams of one flow;
+//! - all of one size, but the last may be shorter;
+//! - the checksums of merged packets were verified here, since the kernel won't any more. A packet whose
+//!   checksum is wrong or missing goes on alone and untouched, and the kernel judges it;
+//! - packets of a flow keep their order. Items lie in the order of their first packets.
+
+use std::ops::Range;
+
+use super::packet::{
+    ACK, ECE, IPV4_HEADER, Layout, PSH, Protocol, TCP_FLAGS_AT, TCP_HEADER, get_u16, get_u32, put_u16,
+};
+use super::{Gso, VirtioNetHdr};
+use crate::{checksum, ipv6};
+
+/// Flows with an unfinished super-packet. More than one batch of a receive buffer usually holds.
+const OPEN_FLOWS: usize = 8;
+/// The longest packet that an IP header describes.
+const MAX_TOTAL: usize = 65_535;
+/// Segments of a super-packet. UDP: the kernel's own limit for cutting, on all versions.
+const MAX_TCP_SEGMENTS: usize = 128;
+const MAX_UDP_SEGMENTS: usize = 64;
+/// The end of a chain of pieces.
+const NONE: u32 = u32::MAX;
+
+/// A range of the receive buffer, and the next one of the same item.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    start: u32,
+    end: u32,
+    next: u32,
+}
+
+/// One packet or super-packet to be written.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    virtio: VirtioNetHdr,
+    /// Range in the header arena; empty for a packet that goes out as it came.
+    headers: (u32, u32),
+    first: u32,
+    last: u32,
+}
+
+/// Addresses, ports, protocol: what tells flows apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Flow {
+    ports: u32,
+    protocol: u8,
+    v6: bool,
+    addresses: [u8; 32],
+}
+
+impl Flow {
+    #[inline]
+    fn of(packet: &[u8], layout: &Layout) -> Option<Self> {
+        let ports = get_u32(packet, layout.transport);
+        Some(Self {
+            ports,
+            protocol: layout.protocol.number(),
+            v6: layout.v6,
+            addresses: addresses(packet)?,
+        })
+    }
+}
+
+/// Source and destination as one value, IPv4 ones padded.
+#[inline]
+fn addresses(packet: &[u8]) -> Option<[u8; 32]> {
+    if packet.first()? >> 4 == 6 {
+        return packet.get(8..40)?.first_chunk().copied();
+    }
+    let mut padded = [0; 32];
+    padded
+        .first_chunk_mut::<8>()
+        .zip(packet.get(12..20)?.first_chunk())
+        .map(|(to, from)| *to = *from)?;
+    Some(padded)
+}
+
+/// A flow whose last packet may be followed by more in the same super-packet.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    flow: Flow,
+    slot: usize,
+    /// Where the head packet lies in the buffer, and its layout.
+    head: usize,
+    layout: Layout,
+    /// Payload bytes of the head: all others but the last have as many.
+    size: usize,
+    /// Bytes of the whole super-packet so far.
+    total: usize,
+    segments: usize,
+    next_sequence: u32,
+    /// The head's checksum was verified. Put off until there is something to merge.
+    verified: bool,
+    /// The last merged packet had PSH.
+    push: bool,
+    /// Nothing may follow: a short or a pushed packet is in it.
+    full: bool,
+}
+
+/// Merges the packets of one receive buffer. Make one per lane and reuse it: nothing is allocated once it
+/// has seen its largest batch.
+///
+/// Call [`push`](Self::push) for each packet in the order of arrival, [`finish`](Self::finish) after the
+/// last, then write the [`items`](Self::items), then [`clear`](Self::clear). The buffer must be the same,
+/// and unchanged, in all of these.
+#[derive(Debug)]
+pub struct Coalescer {
+    udp: bool,
+    slots: Vec<Slot>,
+    pieces: Vec<Piece>,
+    headers: Vec<u8>,
+    open: Vec<Open>,
+}
+
+impl Coalescer {
+    /// `udp`: whether the device takes UDP super-packets (`TUN_F_USO4` and `USO6`, Linux 6.2).
+    #[must_use]
+    pub fn new(udp: bool) -> Self {
+        Self {
+            udp,
+            slots: Vec::new(),
+            pieces: Vec::new(),
+            headers: Vec::new(),
+            open: Vec::with_capacity(OPEN_FLOWS),
+        }
+    }
+
+    /// Take the packet `buffer[range]`: a whole IP packet. One that lies outside the buffer is ignored.
+    #[inline]
+    pub fn push(&mut self, buffer: &[u8], range: Range<usize>) {
+        let Some(packet) = buffer.get(range.clone()) else {
+            return;
+        };
+        let Some((flow, layout)) = Layout::of(packet).ok().flatten().and_then(|layout| {
+            let flow = Flow::of(packet, &layout)?;
+            Some((flow, layout))
+        }) else {
+            // Perhaps a fragment of an open flow, perhaps not IP at all: nothing may overtake it.
+            self.close_between(buffer, packet);
+            self.add(range);
+            return;
+        };
+        let mergeable = is_mergeable(packet, &layout, self.udp);
+        if let Some(at) = self.open.iter().position(|open| open.flow == flow) {
+            if mergeable && self.extend(buffer, at, range.start, packet, &layout) {
+                return;
+            }
+            self.close(buffer, at);
+        }
+        let slot = self.add(range.clone());
+        if mergeable {
+            self.begin(buffer, flow, slot, range.start, packet, layout);
+        }
+    }
+
+    /// Complete what is unfinished. After this the items are final.
+    #[inline]
+    pub fn finish(&mut self, buffer: &[u8]) {
+        for at in (0..self.open.len()).rev() {
+            self.close(buffer, at);
+        }
+    }
+
+    /// What is to be written, in order. Only after [`finish`](Self::finish).
+    #[inline]
+    pub fn items(&self) -> impl ExactSizeIterator<Item = Item<'_>> {
+        self.slots.iter().map(|slot| Item {
+            slot,
+            pieces: &self.pieces,
+            arena: &self.headers,
+        })
+    }
+
+    /// How many items there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Forget everything, keep the memory.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.slots.clear();
+        self.pieces.clear();
+        self.headers.clear();
+        self.open.clear();
+    }
+
+    /// An item of its own for `range`, written as it is.
+    #[inline]
+    fn add(&mut self, range: Range<usize>) -> usize {
+        let piece = self.piece(range);
+        self.slots.push(Slot {
+            virtio: VirtioNetHdr::default(),
+            headers: (0, 0),
+            first: piece,
+            last: piece,
+        });
+        self.slots.len() - 1
+    }
+
+    #[inline]
+    fn piece(&mut self, range: Range<usize>) -> u32 {
+        self.pieces.push(Piece {
+            start: range.start as u32,
+            end: range.end as u32,
+            next: NONE,
+        });
+        (self.pieces.len() - 1) as u32
+    }
+
+    /// Let later packets of `flow` join the item `slot`.
+    #[inline]
+    fn begin(&mut self, buffer: &[u8], flow: Flow, slot: usize, head: usize, packet: &[u8], layout: Layout) {
+        let size = layout.end - layout.payload;
+        let push = is_pushed(packet, &layout);
+        if push {
+            return;
+        }
+        if self.open.len() >= OPEN_FLOWS {
+            self.close(buffer, 0);
+        }
+        let next_sequence = get_u32(packet, layout.transport + 4).wrapping_add(size as u32);
+        self.open.push(Open {
+            flow,
+            slot,
+            head,
+            layout,
+            size,
+            total: packet.len(),
+            segments: 1,
+            next_sequence,
+            verified: false,
+            push: false,
+            full: false,
+        });
+    }
+
+    /// Merge `packet` into the open flow at `at`, if it belongs there. Nothing is changed if not.
+    #[inline]
+    fn extend(&mut self, buffer: &[u8], at: usize, start: usize, packet: &[u8], layout: &Layout) -> bool {
+        let (Some(open), Some(head)) = (self.open.get(at), head_of(buffer, self.open.get(at))) else {
+            return false;
+        };
+        let length = layout.end - layout.payload;
+        let fits = !open.full
+            && length <= open.size
+            && open.total + length <= MAX_TOTAL
+            && open.segments < max_segments(layout.protocol)
+            && layout.payload == open.layout.payload
+            && is_like(head, packet, open)
+            && (open.verified || has_right_checksums(head, &open.layout))
+            && has_right_checksums(packet, layout);
+        if !fits {
+            return false;
+        }
+        let (slot, push) = (open.slot, is_pushed(packet, layout));
+        let body = start + layout.payload..start + layout.end;
+        if let Some(open) = self.open.get_mut(at) {
+            open.verified = true;
+            open.total += length;
+            open.segments += 1;
+            open.next_sequence = open.next_sequence.wrapping_add(length as u32);
+            open.push = push;
+            open.full = push || length < open.size;
+        }
+        let piece = self.piece(body);
+        self.link(slot, piece);
+        true
+    }
+
+    /// Append `piece` to the chain of `slot`.
+    #[inline]
+    fn link(&mut self, slot: usize, piece: u32) {
+        let Some(slot) = self.slots.get_mut(slot) else {
+            return;
+        };
+        if let Some(last) = self.pieces.get_mut(slot.last as usize) {
+            last.next = piece;
+        }
+        slot.last = piece;
+    }
+
+    /// Close the open flows between the addresses of `packet`.
+    fn close_between(&mut self, buffer: &[u8], packet: &[u8]) {
+        let Some(addresses) = addresses(packet) else {
+            return;
+        };
+        for at in (0..self.open.len()).rev() {
+            if self
+                .open
+                .get(at)
+                .is_some_and(|open| open.flow.addresses == addresses)
+            {
+                self.close(buffer, at);
+            }
+        }
+    }
+
+    /// Make the open flow at `at` final: build the headers of its super-packet, if it became one.
+    fn close(&mut self, buffer: &[u8], at: usize) {
+        let open = self.open.remove(at);
+        if open.segments == 1 {
+            return;
+        }
+        let Some(head) = head_of(buffer, Some(&open)).and_then(|head| head.get(..open.layout.payload)) else {
+            return;
+        };
+        let from = self.headers.len();
+        self.headers.extend_from_slice(head);
+        let Some(headers) = self.headers.get_mut(from..) else {
+            return;
+        };
+        let layout = open.layout;
+        if open.push
+            && let Some(flags) = headers.get_mut(layout.transport + TCP_FLAGS_AT)
+        {
+            *flags |= PSH;
+        }
+        layout.set_lengths(headers, open.total);
+        let sum = checksum::fold(layout.pseudo(headers, open.total - layout.transport));
+        put_u16(
+            headers,
+            layout.transport + layout.protocol.checksum_at(),
+            sum.into(),
+        );
+        let to = self.headers.len();
+        if let Some(slot) = self.slots.get_mut(open.slot) {
+            slot.headers = (from as u32, to as u32);
+            slot.virtio = virtio(&open);
+            if let Some(first) = self.pieces.get_mut(slot.first as usize) {
+                first.start += layout.payload as u32;
+            }
+        }
+    }
+}
+
+/// The head packet of `open`.
+#[inline]
+fn head_of<'b>(buffer: &'b [u8], open: Option<&Open>) -> Option<&'b [u8]> {
+    let open = open?;
+    buffer.get(open.head..open.head + open.layout.end)
+}
+
+fn virtio(open: &Open) -> VirtioNetHdr {
+    let gso = match (open.layout.protocol, open.layout.v6) {
+        (Protocol::Tcp, true) => Gso::TcpV6,
+        (Protocol::Tcp, false) => Gso::TcpV4,
+        (Protocol::Udp, _) => Gso::UdpL4,
+    };
+    VirtioNetHdr {
+        flags: VirtioNetHdr::NEEDS_CSUM,
+        gso_type: gso.number(),
+        hdr_len: open.layout.payload as u16,
+        gso_size: open.size as u16,
+        csum_start: open.layout.transport as u16,
+        csum_offset: open.layout.protocol.checksum_at() as u16,
+    }
+}
+
+const fn max_segments(protocol: Protocol) -> usize {
+    match protocol {
+        Protocol::Tcp => MAX_TCP_SEGMENTS,
+        Protocol::Udp => MAX_UDP_SEGMENTS,
+    }
+}
+
+#[inline]
+fn tcp_flags(packet: &[u8], layout: &Layout) -> u8 {
+    packet.get(layout.transport + TCP_FLAGS_AT).copied().unwrap_or(0)
+}
+
+/// Whether it is TCP with PSH set: the last of its super-packet.
+#[inline]
+fn is_pushed(packet: &[u8], layout: &Layout) -> bool {
+    layout.protocol == Protocol::Tcp && tcp_flags(packet, layout) & PSH != 0
+}
+
+/// Whether `packet` may be part of a super-packet at all.
+#[inline]
+fn is_mergeable(packet: &[u8], layout: &Layout, udp: bool) -> bool {
+    let plain_ip = if layout.v6 {
+        layout.transport == ipv6::HEADER
+    } else {
+        // No options, and the reserved flag clear; fragments have no layout.
+        layout.transport == IPV4_HEADER && get_u16(packet, 6) & 0x8000 == 0
+    };
+    let length = packet.len() - layout.transport;
+    let plain_transport = match layout.protocol {
+        Protocol::Tcp => tcp_flags(packet, layout) & !(PSH | ECE) == ACK,
+        Protocol::Udp => {
+            udp && usize::from(get_u16(packet, layout.transport + 4)) == length
+                && get_u16(packet, layout.transport + 6) != 0
+        }
+    };
+    plain_ip && plain_transport && layout.end == packet.len() && layout.end > layout.payload
+}
+
+/// Whether `packet` continues the super-packet of `head`: everything is equal but what may differ.
+#[inline]
+fn is_like(head: &[u8], packet: &[u8], open: &Open) -> bool {
+    let same = |range: Range<usize>| head.get(range.clone()) == packet.get(range);
+    let transport = open.layout.transport;
+    let ip = if open.layout.v6 {
+        // Version, traffic class, flow label; hop limit. Next header and addresses are in the flow.
+        same(0..4) && same(7..8)
+    } else {
+        let id = get_u16(head, 4).wrapping_add(open.segments as u16);
+        same(0..2) && same(6..9) && get_u16(packet, 4) == id
+    };
+    let tcp = || {
+        get_u32(packet, transport + 4) == open.next_sequence
+            && same(transport + 8..transport + TCP_FLAGS_AT)
+            && (tcp_flags(head, &open.layout) ^ tcp_flags(packet, &open.layout)) & !PSH == 0
+            && same(transport + 14..transport + 16)
+            && same(transport + 18..transport + TCP_HEADER)
+            && same(transport + TCP_HEADER..open.layout.payload)
+    };
+    ip && (open.layout.protocol == Protocol::Udp || tcp())
+}
+
+/// Whether the transport checksum is right, and that of the IPv4 header, which merging rewrites.
+#[inline]
+fn has_right_checksums(packet: &[u8], layout: &Layout) -> bool {
+    let Some(transport) = packet.get(layout.transport..layout.end) else {
+        return false;
+    };
+    let sum = layout.pseudo(packet, transport.len()) + checksum::sum(transport);
+    let ip = layout.v6
+        || packet
+            .get(..layout.transport)
+            .is_some_and(|head| checksum::is_valid(checksum::sum(head)));
+    ip && checksum::is_valid(sum)
+}
+
+/// One write to the TUN device.
+#[derive(Debug, Clone, Copy)]
+pub struct Item<'c> {
+    slot: &'c Slot,
+    pieces: &'c [Piece],
+    arena: &'c [u8],
+}
+
+impl<'c> Item<'c> {
+    /// The virtio header that goes first.
+    #[inline]
+    #[must_use]
+    pub fn virtio(&self) -> VirtioNetHdr {
+        self.slot.virtio
+    }
+
+    /// IP and transport headers of a super-packet. Empty for a packet that goes out as it came: its range
+    /// holds its headers.
+    #[inline]
+    #[must_use]
+    pub fn headers(&self) -> &'c [u8] {
+        let (from, to) = self.slot.headers;
+        self.arena.get(from as usize..to as usize).unwrap_or_default()
+    }
+
+    /// The ranges of the receive buffer that follow, in order; at most 128.
+    #[inline]
+    pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + 'c {
+        let pieces = self.pieces;
+        std::iter::successors(pieces.get(self.slot.first as usize), move |piece| {
+            pieces.get(piece.next as usize)
+        })
+        .map(|piece| piece.start as usize..piece.end as usize)
+    }
+
+    /// How many packets are in it.
+    #[must_use]
+    pub fn segments(&self) -> usize {
+        self.ranges().count()
+    }
+
+    /// Bytes of the whole packet, without the virtio header.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.headers().len() + self.ranges().map(|range| range.len()).sum::<usize>()
+    }
+
+    /// Never: an item has at least one byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import array
 import fcntl
+import itertools
 import json
 import socket
 import struct
@@ -33,6 +34,8 @@ _SIOCETHTOOL = 0x8946
 # ETHTOOL_S{RXCSUM,TXCSUM,SG,TSO,GSO,GRO}: with scatter-gather and checksums off no GSO kind is left,
 # UDP's included.
 _OFFLOADS = (0x15, 0x17, 0x19, 0x1F, 0x24, 0x2C)
+
+_INDICES = itertools.count(100)
 
 
 @dataclass(eq=False, slots=True)
@@ -245,9 +248,14 @@ def _bring_up(end: End, segmented: bool) -> None:
 
 
 def _pair(first: Host, device: str, second: Host, peer: str, mtu: int) -> None:
+    """A veth pair with an interface index at each end that no other of this process's labs has.
+
+    Where both ends have the same index (each the first in its namespace), the kernel takes them for ordinary
+    devices and lets them wait up to a second for their carrier (`linkwatch_urgent_event`).
+    """
     first.run(
-        *("ip", "link", "add", "name", device, "mtu", mtu, "type", "veth"),
-        *("peer", "name", peer, "mtu", mtu, "netns", second.namespace.pid),
+        *("ip", "link", "add", "name", device, "index", next(_INDICES), "mtu", mtu, "type", "veth", "peer"),
+        *("name", peer, "index", next(_INDICES), "mtu", mtu, "netns", second.namespace.pid),
     )
 
 

@@ -21,7 +21,7 @@ def executable() -> list[str]:
     script = Path(sys.executable).with_name("zosnet")
     if script.exists():
         return [str(script)]
-    return [sys.executable, "-c", "import sys; from zosnet.cli.main import main; sys.exit(main())"]
+    return [sys.executable, "-m", "zosnet"]
 
 
 class Zosnet:

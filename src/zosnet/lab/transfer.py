@@ -1,0 +1,91 @@
+"""A file on its way from one host to another over one TCP connection, watched while it goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zosnet.lab.errors import LabError
+from zosnet.lab.host import Host
+from zosnet.lab.measure import Outage, gaps, rate
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """How a transfer went; times on the lab's clock."""
+
+    began: float
+    ended: float
+    size: int
+    port: int
+    """The sender's port, the same at both ends and at both moments."""
+    progress: tuple[tuple[float, int], ...]
+
+    def mbit(self, since: float | None = None, until: float | None = None) -> float:
+        """Mbit/s of the payload between two moments (all of it, without)."""
+        return rate(
+            self.progress, self.began if since is None else since, self.ended if until is None else until
+        )
+
+    def silence(self, since: float) -> Outage:
+        """The longest time without a byte that ended after `since`."""
+        found = [gap for gap in gaps([at for at, _ in self.progress], 0.0) if gap.ended > since]
+        return max(found, key=lambda gap: gap.milliseconds, default=Outage(since, since))
+
+
+class Transfer:
+    """Started at once; ask it how far it is, then `finish`."""
+
+    def __init__(
+        self,
+        source: Host,
+        path: str,
+        target: Host,
+        to_path: str,
+        address: object,
+        *,
+        port: int = 5001,
+        mbit: float = 0,
+    ) -> None:
+        self._receiver = target.tool("receive", to_path, port)
+        self._receiver.record("ready")
+        self._sender = source.tool("send", path, address, port, *([mbit] if mbit else []))
+        self.connected = self._sender.record("connected", within=15.0)
+        self._accepted = self._receiver.record("accepted")
+
+    @property
+    def is_running(self) -> bool:
+        return self._sender.is_running and self._receiver.is_running
+
+    def progress(self) -> list[tuple[float, int]]:
+        """(time, bytes that have arrived), the last one first known at that time."""
+        return [
+            (float(str(record["at"])), int(str(record["received"])))
+            for record in self._receiver.records()
+            if "received" in record
+        ]
+
+    def received(self) -> int:
+        """How many bytes have arrived."""
+        return max((amount for _, amount in self.progress()), default=0)
+
+    def finish(self, within: float = 120.0) -> Arrived:
+        """Wait for the end. Raises LabError when the connection broke, or was not the same one throughout."""
+        done = self._sender.record("done", within=within)
+        self._receiver.record("done")
+        self._sender.wait()
+        self._receiver.wait()
+        for fact in ("local_port", "remote_port", "inode"):
+            if done[fact] != self.connected[fact]:
+                raise LabError(f"the connection's {fact} changed: {self.connected[fact]} then {done[fact]}")
+        if self._accepted["remote_port"] != done["local_port"]:
+            raise LabError("the receiver's connection is not the sender's")
+        if done["verdict"] != f"ok {done['sent']}":
+            raise LabError(f"sent {done['sent']} bytes, the receiver said {done['verdict']!r}")
+        began = float(str(self._accepted["at"]))
+        return Arrived(
+            began=began,
+            ended=float(str(done["at"])),
+            size=int(str(done["sent"])),
+            port=int(str(done["local_port"])),
+            progress=((began, 0), *self.progress()),
+        )

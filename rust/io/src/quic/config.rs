@@ -1,0 +1,109 @@
+//! Every number of the QUIC transport, and the quinn settings made of them.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+
+use super::congestion::TunnelConfig;
+
+/// Silence after which a connection is dead. The peer's own value counts when it is lower (a stock node says 60 s).
+const IDLE_TIMEOUT: VarInt = VarInt::from_u32(30_000);
+/// Keep-alive; a third of the idle time, so that two may be lost.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Largest UDP payload we take. A stock node assumes 1472 for itself and clamps its own to ours.
+const MAX_UDP_PAYLOAD: u16 = 9_000;
+/// Largest UDP payload we look for: Ethernet less IPv4 and UDP. With IPv6 the search ends a little lower.
+const MTU_UPPER_BOUND: u16 = 1_472;
+/// Precision of the search. A full packet from a 1360-byte TUN needs 1470, so the default of 20 is too coarse.
+const MTU_STEP: u16 = 4;
+/// Stream data a peer may have under way, and what all its streams may hold here together.
+pub const RECEIVE_WINDOW: u32 = 4 << 20;
+/// Datagrams that wait to be read by the link's task; the oldest go first when it is full.
+const DATAGRAM_RECEIVE: usize = 2 << 20;
+/// Datagrams handed to quinn that were not sent yet. Small: waiting belongs in our queue, where age is judged.
+const DATAGRAM_SEND: usize = 128 << 10;
+/// Bounds of stream data handed to quinn and not acknowledged; in between it follows the congestion window.
+pub const SEND_WINDOW: (u64, u64) = (128 << 10, 8 << 20);
+/// Streams a peer may open, as a stock node allows; only the first is used.
+const STREAMS: u8 = 5;
+
+/// Time an inbound connection has for its handshake and its stream.
+pub const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Inbound handshakes in progress; above half of it addresses must prove themselves with a retry first.
+pub const HANDSHAKES: usize = 64;
+/// Inbound connections in all, handshakes included.
+pub const INBOUND: usize = 1024;
+/// Inbound connections of one address (IPv6: one /64), handshakes included.
+pub const INBOUND_PER_ADDRESS: usize = 128;
+/// Dials in progress.
+pub const DIALS: usize = 256;
+/// Time a closing link has to get its last control packets acknowledged.
+pub const CLOSE_FLUSH: Duration = Duration::from_millis(250);
+
+/// Transport settings of every connection, both ways.
+pub fn transport() -> Arc<TransportConfig> {
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(MTU_UPPER_BOUND).minimum_change(MTU_STEP);
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(IdleTimeout::from(IDLE_TIMEOUT)))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_concurrent_bidi_streams(STREAMS.into())
+        .max_concurrent_uni_streams(0u8.into())
+        .stream_receive_window(RECEIVE_WINDOW.into())
+        .receive_window(RECEIVE_WINDOW.into())
+        .send_window(SEND_WINDOW.0)
+        .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE))
+        .datagram_send_buffer_size(DATAGRAM_SEND)
+        .mtu_discovery_config(Some(mtu))
+        .congestion_controller_factory(Arc::new(TunnelConfig));
+    Arc::new(transport)
+}
+
+/// Settings of an endpoint.
+pub fn endpoint() -> EndpointConfig {
+    let mut endpoint = EndpointConfig::default();
+    // The value is in range, and the default would still interoperate.
+    let _ = endpoint.max_udp_payload_size(MAX_UDP_PAYLOAD);
+    endpoint
+}
+
+/// Settings of the accepting side.
+pub fn server(crypto: Arc<quinn::crypto::rustls::QuicServerConfig>) -> quinn::ServerConfig {
+    let mut server = quinn::ServerConfig::with_crypto(crypto);
+    server
+        .transport_config(transport())
+        .max_incoming(HANDSHAKES)
+        .incoming_buffer_size(32 << 10)
+        .incoming_buffer_size_total(1 << 20);
+    server
+}
+
+/// Settings of the dialling side.
+pub fn client(crypto: Arc<quinn::crypto::rustls::QuicClientConfig>) -> quinn::ClientConfig {
+    let mut client = quinn::ClientConfig::new(crypto);
+    client.transport_config(transport());
+    client
+}
+
+/// An address as people write it: IPv4 inside a dual-stack socket becomes IPv4.
+pub fn plain(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+            Some(v4) => SocketAddr::new(IpAddr::V4(v4), v6.port()),
+            None => address,
+        },
+        SocketAddr::V4(_) => address,
+    }
+}
+
+/// What connections are counted by: the IPv4 address, or the /64 of an IPv6 address.
+pub fn source(address: SocketAddr) -> u128 {
+    match plain(address).ip() {
+        IpAddr::V4(v4) => u128::from(v4.to_ipv6_mapped()),
+        IpAddr::V6(v6) if v6.is_loopback() => u128::from(v6),
+        IpAddr::V6(v6) => u128::from(v6) >> 64 << 64,
+    }
+}

@@ -1,0 +1,136 @@
+//! What waits to be sent on one link, and what is dropped when it waits too long. Pure.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use zosnet_core::frame;
+
+/// Data that may wait; beyond it the oldest goes.
+pub const DATA_LIMIT: usize = 2 << 20;
+/// Control packets that may wait; a peer that takes none for so long loses its link.
+pub const CONTROL_LIMIT: usize = 1 << 20;
+
+/// Batches of whole packets for one link.
+#[derive(Debug, Default)]
+pub struct Queue {
+    data: VecDeque<Batch>,
+    bytes: usize,
+    control: Vec<u8>,
+    /// Somebody wants the link closed, and why.
+    pub close: Option<&'static str>,
+}
+
+/// Whole packets that were handed over together.
+#[derive(Debug)]
+pub struct Batch {
+    /// The packets, one after another.
+    pub packets: Vec<u8>,
+    /// When they were handed over.
+    pub since: Instant,
+}
+
+/// Number of whole packets in `packets`.
+pub fn count(packets: &[u8]) -> u64 {
+    let (mut at, mut count) = (0, 0);
+    while let Ok(Some(found)) = frame::next(packets, at) {
+        at = found.end;
+        count += 1;
+    }
+    count
+}
+
+impl Queue {
+    /// Bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.control.len()
+    }
+
+    /// Add data; returns how many packets had to go for it.
+    pub fn push(&mut self, packets: Vec<u8>, now: Instant) -> u64 {
+        let mut dropped = 0;
+        self.bytes += packets.len();
+        self.data.push_back(Batch { packets, since: now });
+        while self.bytes > DATA_LIMIT {
+            let Some(oldest) = self.data.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.packets.len();
+            dropped += count(&oldest.packets);
+        }
+        dropped
+    }
+
+    /// Add control packets; false when too many wait.
+    pub fn push_control(&mut self, packets: &[u8]) -> bool {
+        if self.control.len() + packets.len() > CONTROL_LIMIT {
+            return false;
+        }
+        self.control.extend_from_slice(packets);
+        true
+    }
+
+    /// Take the control packets.
+    pub fn take_control(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.control)
+    }
+
+    /// Take the oldest batch of data.
+    pub fn pop(&mut self) -> Option<Batch> {
+        let batch = self.data.pop_front()?;
+        self.bytes -= batch.packets.len();
+        Some(batch)
+    }
+}
+
+/// Waiting time that bulk traffic may hold; more means that its senders must slow down.
+const TARGET: Duration = Duration::from_millis(15);
+/// How long it may be exceeded before the first drop.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// Nobody waits for a packet that is older than this.
+const AGE_LIMIT: Duration = Duration::from_millis(150);
+
+/// Controlled delay (RFC 8289): which packets to drop so that senders keep the queue short.
+///
+/// Without it a link that is slower than its traffic would drop whole batches when the queue overflows, and hold
+/// everything back by the length of the queue in between.
+#[derive(Debug, Default)]
+pub struct Delay {
+    above_since: Option<Instant>,
+    next_drop: Option<Instant>,
+    drops: u32,
+}
+
+impl Delay {
+    /// Whether to send a packet that waited since `since`. `more`: others wait behind it.
+    pub fn admit(&mut self, since: Instant, now: Instant, more: bool) -> bool {
+        let waited = now.saturating_duration_since(since);
+        if waited > AGE_LIMIT {
+            return false;
+        }
+        if waited < TARGET || !more {
+            self.above_since = None;
+            self.next_drop = None;
+            return true;
+        }
+        let above = *self.above_since.get_or_insert(now);
+        match self.next_drop {
+            None if now.saturating_duration_since(above) < INTERVAL => true,
+            None => {
+                // A new spell soon after the last goes on from its pace.
+                self.drops = (self.drops / 2).max(1);
+                self.next_drop = Some(now + INTERVAL / self.pace());
+                false
+            }
+            Some(next) if now < next => true,
+            Some(next) => {
+                self.drops = self.drops.saturating_add(1);
+                self.next_drop = Some(next + INTERVAL / self.pace());
+                false
+            }
+        }
+    }
+
+    fn pace(&self) -> u32 {
+        self.drops.isqrt().max(1)
+    }
+}

@@ -1,0 +1,189 @@
+"""A neighbour: one link to another node, how far away it is, and whether it still answers.
+
+Its life:
+    up ── 43 s without IHU, or the link's end ──> gone
+    stalled: the data plane sends and hears nothing. No route uses it; what has no other route is retracted.
+    suspect: busy, and a Hello stays unanswered. Its routes cost PENALTY more, so they are the last resort.
+The data plane ends a stall; an IHU ends suspicion, which is mild on purpose: a stock node that waits in its
+own queues answers late without being gone.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from zosnet.babel.cost import LinkCost
+from zosnet.babel.metric import INFINITY, LARGEST
+from zosnet.babel.rate import Bucket
+from zosnet.babel.seqno import next_after
+from zosnet.model.prefix import Prefix
+from zosnet.wire.babel import Hello, Ihu
+
+if TYPE_CHECKING:
+    from zosnet.babel.route import Entry, Route
+
+IDLE_INTERVAL, BUSY_INTERVAL = 20.0, 0.5
+"""Seconds between Hellos. 20 is Mycelium's; faster ones are answered all the same, 26 bytes each way."""
+
+FIRST_HELLOS = (0.1, 0.4, 1.0, 1.8)
+"""Seconds after the first Hello at which more follow, so that the median is one after two seconds."""
+
+DEAD_AFTER = 43.0
+"""Seconds without IHU after which a neighbour is gone. As Mycelium's."""
+
+MISSED_HELLOS = 4
+"""Busy intervals, and multiples of the slowest answer yet, for which an unanswered Hello is no suspicion."""
+
+PENALTY = 0x2000
+"""What being suspect costs.
+
+More than any path across the planet, little enough that two of them still add up.
+"""
+
+OUTSTANDING = 5.0
+"""Seconds for which no further Hello follows one that is unanswered.
+
+An answer must belong to the last Hello.
+"""
+
+
+class Neighbour:
+    """State of one link. `cost` is what routes are judged by; INFINITY while stalled or gone."""
+
+    __slots__ = (
+        "_asked_at",
+        "_first",
+        "_next_hello",
+        "_slowest",
+        "answers",
+        "cost",
+        "dump",
+        "dumped_at",
+        "gone",
+        "heard_at",
+        "hello_due",
+        "ihu_due",
+        "is_busy",
+        "is_ours",
+        "is_stalled",
+        "is_suspect",
+        "link",
+        "peer",
+        "requests",
+        "routes",
+        "seqno",
+        "seqno_requests",
+        "since",
+        "timer",
+    )
+
+    def __init__(
+        self, peer: int, static_cost: int, requests: Bucket, seqno_requests: Bucket, now: float
+    ) -> None:
+        self.peer = peer
+        self.timer = float("inf")
+        self.link = LinkCost(static_cost)
+        self.cost = self.link.total
+        self.routes: dict[Prefix, Route] = {}
+        self.requests = requests
+        self.seqno_requests = seqno_requests
+        self.answers: dict[Prefix, None] = {}
+        self.dump: Iterator[Entry] | None = None
+        self.dumped_at = float("-inf")
+        self.seqno = 0
+        self.since = self.heard_at = now
+        self.hello_due = self.ihu_due = False
+        self.is_ours = self.is_busy = self.is_stalled = self.is_suspect = self.gone = False
+        self._asked_at: float | None = None
+        self._next_hello = now
+        self._first = iter(FIRST_HELLOS)
+        self._slowest = 0.0
+
+    # Hello out, IHU in
+
+    def take_hello(self, now: float) -> Hello:
+        """The Hello that is due; from now on its answer is awaited."""
+        self.hello_due = False
+        if self._asked_at is None:
+            self._asked_at = now
+        hello = Hello(self.seqno)
+        self.seqno = next_after(self.seqno)
+        return hello
+
+    def take_ihu(self) -> Ihu:
+        """The answer to its Hellos."""
+        self.ihu_due = False
+        return Ihu(self.cost)
+
+    def receive_ihu(self, rtt: float | None, now: float) -> bool:
+        """It answers.
+
+        Whether `cost` changed. An IHU that answers no Hello of ours is a sign of life, no
+        sample.
+        """
+        self.heard_at = now
+        asked_at, self._asked_at = self._asked_at, None
+        if asked_at is not None:
+            self._slowest = max(now - asked_at, 0.9 * self._slowest)
+            self.link.sample(now - asked_at if rtt is None else rtt, now)
+        self.is_suspect = False
+        return self._recost()
+
+    # timers
+
+    def wake(self, now: float) -> bool:
+        """Time passed: a Hello may be due, or suspicion. Whether `cost` changed."""
+        if now >= self._next_hello:
+            waiting = self._asked_at is not None and now - self._asked_at < OUTSTANDING
+            self.hello_due = self.hello_due or not waiting
+            self._next_hello = self._after(now)
+        if not self.is_suspect and now >= self._suspicion():
+            self.is_suspect = True
+            return self._recost()
+        return False
+
+    def is_dead(self, now: float) -> bool:
+        """Whether it has been silent for too long to be there."""
+        return now >= self.heard_at + DEAD_AFTER
+
+    def deadline(self) -> float:
+        """When `wake` or `is_dead` has something new to say."""
+        suspicion = float("inf") if self.is_suspect else self._suspicion()
+        return min(self._next_hello, self.heard_at + DEAD_AFTER, suspicion)
+
+    def _after(self, now: float) -> float:
+        first = next((self.since + offset for offset in self._first if self.since + offset > now), None)
+        periodic = now + (BUSY_INTERVAL if self.is_busy else IDLE_INTERVAL)
+        return periodic if first is None else min(first, periodic)
+
+    def _suspicion(self) -> float:
+        if self._asked_at is None or not self.is_busy:
+            return float("inf")
+        return self._asked_at + MISSED_HELLOS * max(BUSY_INTERVAL, self._slowest)
+
+    # what the data plane says
+
+    def set_busy(self, busy: bool, now: float) -> None:
+        """Data flows over the link, or no longer: sample often while it does."""
+        self.is_busy = busy
+        if busy:
+            self._next_hello = min(self._next_hello, now + BUSY_INTERVAL)
+            if self._asked_at is not None:  # an idle link's lost Hello is no evidence about a busy one
+                self._asked_at = None
+
+    def set_stalled(self, stalled: bool) -> bool:
+        """The link is silent though data is sent, or no longer so. Whether `cost` changed."""
+        self.is_stalled = stalled
+        return self._recost()
+
+    def leave(self) -> None:
+        """It is gone: nothing may use its routes."""
+        self.gone = True
+        self._recost()
+
+    def _recost(self) -> bool:
+        before = self.cost
+        if self.gone or self.is_stalled:
+            self.cost = INFINITY
+        else:
+            self.cost = min(LARGEST, self.link.total + (PENALTY if self.is_suspect else 0))
+        return self.cost != before

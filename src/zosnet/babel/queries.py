@@ -1,0 +1,148 @@
+"""Route requests: what we look for, and what neighbours ask us to look for (reference, section 4.7).
+
+Queries live apart from routes, so that a question can never hide a route. Only a node's whole /64 is asked
+for: a longer prefix is answered for, and passed on as, the /64 around it; shorter ones are dropped.
+"""
+
+from zosnet.babel.announcements import Announcements
+from zosnet.babel.neighbour import Neighbour
+from zosnet.babel.node import Node
+from zosnet.model.prefix import OVERLAY, Prefix
+from zosnet.wire.babel import RouteRequest
+
+LIFETIME = 15.0
+"""Seconds that a query is remembered, and not asked again. As Mycelium's."""
+
+MAX_GENERATION = 15
+"""Times that a request may have been forwarded when it is sent. As Mycelium's."""
+
+SUBNET_LENGTH = 64
+_NOBODY = 0
+
+
+class Query:
+    """A route request in progress. `owner` is the neighbour that it counts against, 0 for our own."""
+
+    __slots__ = ("asked", "expires", "generation", "owner", "prefix")
+
+    def __init__(self, prefix: Prefix, owner: int, generation: int, expires: float) -> None:
+        self.prefix = prefix
+        self.owner = owner
+        self.generation = generation
+        """With which it is, or was, sent."""
+        self.expires = expires
+        self.asked: dict[int, int] = {}
+        """Neighbour → the smallest generation that it was asked with."""
+
+
+class Queries:
+    """Queries in progress, at most `limits.queries`; of one neighbour, at most `queries_per_neighbour`."""
+
+    def __init__(self, node: Node, announcements: Announcements) -> None:
+        self._node = node
+        self._announcements = announcements
+        self._by_prefix: dict[Prefix, Query] = {}
+        self._owned: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_prefix)
+
+    def in_progress(self) -> list[Query]:
+        """Those that may still be answered."""
+        now = self._node.now
+        return [query for query in self._by_prefix.values() if query.expires > now]
+
+    def need(self, destination: int) -> None:
+        """A packet for this address waits: ask everybody for its /64, unless that was done within 15 s."""
+        node = self._node
+        prefix = Prefix.of(destination, SUBNET_LENGTH)
+        if not OVERLAY.covers(prefix) or node.own.covers(prefix):
+            return
+        entry = node.table.entries.get(prefix)
+        if entry is None or entry.selected is None:
+            self._ask(prefix, _NOBODY, 0)
+
+    def receive(self, neighbour: Neighbour, request: RouteRequest) -> None:
+        """A neighbour asks for a route, or for all."""
+        node = self._node
+        if not neighbour.requests.take(node.now):
+            node.counters["refused.request_rate"] += 1
+        elif request.prefix is None:
+            node.send(neighbour.peer, node.own_update())
+            self._announcements.dump(neighbour)
+        elif request.prefix.length < SUBNET_LENGTH or not OVERLAY.covers(request.prefix):
+            node.counters["refused.request_prefix"] += 1
+        else:
+            self._receive(neighbour, Prefix.of(request.prefix.network, SUBNET_LENGTH), request.generation)
+
+    def _receive(self, neighbour: Neighbour, prefix: Prefix, generation: int) -> None:
+        node = self._node
+        if node.own.covers(prefix):
+            node.send(neighbour.peer, node.own_update())
+            return
+        entry = node.table.entries.get(prefix)
+        if entry is not None and entry.selected is not None:
+            if entry.selected.neighbour is not neighbour:
+                self._announcements.answer(neighbour, prefix)
+        elif generation < MAX_GENERATION:
+            self._ask(prefix, neighbour.peer, generation + 1)
+
+    def _ask(self, prefix: Prefix, owner: int, generation: int) -> None:
+        """Ask all but `owner`, unless they were asked within 15 s with as small a generation."""
+        node = self._node
+        query = self._by_prefix.get(prefix)
+        if query is None or query.expires <= node.now:
+            if query is not None:
+                self.end(prefix)
+            query = self._open(prefix, owner, generation)
+            if query is None:
+                node.counters["refused.query"] += 1
+                return
+        elif generation < query.generation:
+            query.generation = generation
+        else:
+            return
+        request = RouteRequest(prefix, generation)
+        for peer, neighbour in node.neighbours.items():
+            if (
+                peer != owner
+                and not neighbour.is_stalled
+                and query.asked.get(peer, generation + 1) > generation
+            ):
+                query.asked[peer] = generation
+                node.send(peer, request)
+
+    def _open(self, prefix: Prefix, owner: int, generation: int) -> Query | None:
+        limits = self._node.limits
+        if len(self._by_prefix) >= limits.queries:
+            self.expire()
+        held = self._owned.get(owner, 0)
+        share = limits.queries if owner == _NOBODY else min(limits.queries_per_neighbour, limits.queries // 2)
+        if held >= share or len(self._by_prefix) >= limits.queries:
+            return None
+        self._owned[owner] = held + 1
+        query = self._by_prefix[prefix] = Query(prefix, owner, generation, self._node.now + LIFETIME)
+        return query
+
+    def greet(self, neighbour: Neighbour) -> None:
+        """A new neighbour may know what we look for."""
+        for query in self.in_progress():
+            if neighbour.peer not in query.asked and query.owner != neighbour.peer:
+                query.asked[neighbour.peer] = query.generation
+                self._node.send(neighbour.peer, RouteRequest(query.prefix, query.generation))
+
+    def end(self, prefix: Prefix) -> None:
+        """The route came, or the time is up."""
+        query = self._by_prefix.pop(prefix, None)
+        if query is not None:
+            left = self._owned[query.owner] - 1
+            if left:
+                self._owned[query.owner] = left
+            else:
+                del self._owned[query.owner]
+
+    def expire(self) -> None:
+        """Forget the queries whose time is up."""
+        now = self._node.now
+        for query in [query for query in self._by_prefix.values() if query.expires <= now]:
+            self.end(query.prefix)

@@ -1,0 +1,83 @@
+"""A route: what one neighbour says about a prefix. An entry: all routes of one prefix, and the choice."""
+
+from typing import TYPE_CHECKING
+
+from zosnet.babel.metric import INFINITY, plus
+from zosnet.model.prefix import Prefix
+from zosnet.model.router_id import RouterId
+from zosnet.wire.babel import Update
+
+if TYPE_CHECKING:
+    from zosnet.babel.neighbour import Neighbour
+
+
+class Route:
+    """One neighbour's finite route. A retracted one isn't kept: the entry remembers that there was one."""
+
+    __slots__ = ("entry", "expires", "metric", "neighbour", "router_id", "seqno", "timer")
+
+    def __init__(
+        self, entry: "Entry", neighbour: "Neighbour", router_id: RouterId, update: Update, expires: float
+    ) -> None:
+        self.entry = entry
+        self.neighbour = neighbour
+        self.router_id = router_id
+        self.seqno = update.seqno
+        self.metric = update.metric
+        """As the neighbour advertised it, without the cost of the link to it."""
+        self.expires = expires
+        self.timer = float("inf")
+
+    @property
+    def total(self) -> int:
+        """The metric with the cost of the link."""
+        return plus(self.metric, self.neighbour.cost)
+
+
+class Entry:
+    """All that is known about one prefix.
+
+    `router_id` is that of the selected route, or of the last one there was while its loss is held; `former`
+    are the router ids which it succeeded: nobody goes back to them as long as this entry lasts.
+    `announced` is the metric that all neighbours were told last, INFINITY if none or a retraction.
+    """
+
+    __slots__ = (
+        "announced",
+        "announced_id",
+        "attempts",
+        "backup",
+        "dirty",
+        "flood",
+        "former",
+        "hold_until",
+        "installed",
+        "prefix",
+        "refreshed_at",
+        "retry_at",
+        "router_id",
+        "routes",
+        "selected",
+        "timer",
+    )
+
+    def __init__(self, prefix: Prefix) -> None:
+        self.prefix = prefix
+        self.routes: dict[int, Route] = {}
+        self.selected: Route | None = None
+        self.backup: Route | None = None
+        self.router_id: RouterId | None = None
+        self.former: tuple[bytes, ...] = ()
+        self.installed: tuple[int, int | None, bytes] | None = None
+        """What the data plane was told: (next hop, backup, router id); next hop 0 is `Unreachable`."""
+        self.announced = INFINITY
+        self.announced_id: bytes = b""
+        self.dirty = self.flood = False
+        """Whether it waits to be decided again; to be announced to all."""
+        self.hold_until = 0.0
+        self.attempts = 0
+        """How often a newer seqno was asked for since it was last needed; 0 if it isn't."""
+        self.retry_at = float("inf")
+        self.refreshed_at = float("-inf")
+        """When its routes were last asked for again because they are used."""
+        self.timer = float("inf")

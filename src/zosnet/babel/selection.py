@@ -1,0 +1,89 @@
+"""Route selection: the route to use for a prefix, and the one to flip to (RFC 8966, section 3.6).
+
+Only feasible routes are candidates. That alone keeps each originator's incarnation free of loops, and lets
+the data plane flip to a feasible backup unasked. Across incarnations (a node restarts with a new router id)
+there is one more rule: never back to a router id that was succeeded while the entry lasts, and at once
+forward to one that is known to be newer. The backup always leads to the same incarnation as the route it
+stands in for.
+"""
+
+from zosnet.babel.metric import INFINITY, LARGEST, is_worth_switching
+from zosnet.babel.route import Entry, Route
+from zosnet.babel.seqno import SEQNO_MASK
+from zosnet.babel.source import Source, is_older
+
+Choice = tuple[Route | None, Route | None]
+_Candidates = list[tuple[int, int, Route]]
+
+
+def select(entry: Entry, sources: dict[bytes, Source]) -> Choice:
+    """The selected route and its backup. The current one stays unless another is better by the hysteresis."""
+    candidates = _candidates(entry, sources)
+    if not candidates:
+        return None, None
+    candidates.sort()
+    metric, _, best = candidates[0]
+    current = entry.selected
+    if current is not None and best is not current:
+        for total, _, route in candidates:
+            if route is current:
+                if not is_worth_switching(metric, total):
+                    best = current
+                break
+    return best, _stand_in(best, candidates)
+
+
+def backup_for(selected: Route, sources: dict[bytes, Source]) -> Route | None:
+    """The backup of a route that stays selected, after the feasibility distance changed."""
+    candidates = _candidates(selected.entry, sources)
+    candidates.sort()
+    return _stand_in(selected, candidates)
+
+
+def _stand_in(selected: Route, candidates: _Candidates) -> Route | None:
+    raw = selected.router_id.raw
+    for _, _, route in candidates:
+        if route is not selected and route.router_id.raw == raw:
+            return route
+    return None
+
+
+def _candidates(entry: Entry, sources: dict[bytes, Source]) -> _Candidates:
+    candidates: _Candidates = []
+    known = entry.router_id.raw if entry.router_id is not None else None
+    mixed = False
+    for peer, route in entry.routes.items():
+        cost = route.neighbour.cost
+        if cost == INFINITY:
+            continue
+        raw = route.router_id.raw
+        source = sources.get(raw)
+        if source is not None:  # is_feasible, spelled out: this is the innermost loop
+            step = (route.seqno - source.seqno) & SEQNO_MASK
+            if route.metric >= source.metric if step == 0 else step >= 0x8000:
+                continue
+        if raw != known:
+            mixed = True
+        total = route.metric + cost
+        candidates.append((total if total < INFINITY else LARGEST, peer, route))
+    return _admissible(entry, candidates) if mixed else candidates
+
+
+def _admissible(entry: Entry, candidates: _Candidates) -> _Candidates:
+    """Drop what would go back to an earlier incarnation.
+
+    Where a newer one is known for sure, keep it alone.
+    """
+    known = entry.router_id.raw if entry.router_id is not None else None
+    newest = known
+    admitted = []
+    for candidate in candidates:
+        raw = candidate[2].router_id.raw
+        if raw in entry.former or (known is not None and is_older(raw, known)):
+            continue
+        admitted.append(candidate)
+        if newest is None or is_older(newest, raw):
+            newest = raw
+    if newest is None:
+        return admitted
+    return [candidate for candidate in admitted if not is_older(candidate[2].router_id.raw, newest)]

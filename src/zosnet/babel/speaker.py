@@ -1,0 +1,362 @@
+"""The speaker: one node's Babel state machine, as the rest of the house sees it.
+
+Call the handlers for what happened, `wake` when `deadline` has passed, and after either carry out `poll`'s
+actions in order. `deadline` is in the past while work remains: large changes are worked off in slices of
+about ten milliseconds, so that one event loop can do other things between them. `now` is seconds on a
+monotonic clock.
+"""
+
+from collections.abc import Iterable
+from random import Random
+
+from zosnet.babel.actions import Action, Disconnect
+from zosnet.babel.announcements import REFRESH_TICK, Announcements
+from zosnet.babel.limits import Limits
+from zosnet.babel.neighbour import DEAD_AFTER, Neighbour
+from zosnet.babel.node import Node
+from zosnet.babel.queries import Queries
+from zosnet.babel.rate import Bucket
+from zosnet.babel.route import Entry, Route
+from zosnet.babel.routing import Routing
+from zosnet.babel.seqno_requests import SeqnoRequests
+from zosnet.babel.starvation import Starvation
+from zosnet.babel.status import NeighbourStatus, QueryStatus, RouteStatus
+from zosnet.model.prefix import Prefix
+from zosnet.model.router_id import RouterId
+from zosnet.wire.babel import Hello, Ihu, RouteRequest, Tlv, Update
+
+ANNOUNCE_INTERVAL = 300.0
+"""Seconds between two announcements of our own prefix. As Mycelium's."""
+
+SWEEP_INTERVAL = 60.0
+"""Seconds between two sweeps of the source table."""
+
+REFRESH_BEFORE, REFRESH_AGAIN = 60.0, 10.0
+"""Seconds before its end at which a route that is used is asked for again, and between two such requests.
+
+Mycelium asks when 15 s are left. It never refreshes a remote route by itself, and neither do its relays.
+"""
+
+
+class _Tick:
+    """Something periodic."""
+
+    __slots__ = ("interval", "timer")
+
+    def __init__(self, interval: float) -> None:
+        self.interval = interval
+        self.timer = float("inf")
+
+
+class Speaker:
+    """Babel for one node which owns the prefix `own`.
+
+    No sockets, no clock; `rng` spreads the periodic work.
+    """
+
+    def __init__(
+        self, router_id: RouterId, own: Prefix, *, limits: Limits | None = None, rng: Random
+    ) -> None:
+        self._node = node = Node(router_id, own, limits if limits is not None else Limits())
+        self._announcements = Announcements(node)
+        self._starvation = Starvation(node)
+        self._queries = Queries(node, self._announcements)
+        self._seqno_requests = SeqnoRequests(node, self._announcements)
+        self._routing = Routing(
+            node, self._announcements, self._starvation, self._queries, self._seqno_requests
+        )
+        self._announce = _Tick(ANNOUNCE_INTERVAL)
+        self._refresh = _Tick(REFRESH_TICK)
+        self._sweep = _Tick(SWEEP_INTERVAL)
+        self._granting = _Tick(0.0)
+        self._spread = rng.random
+        self._greeting: dict[int, Neighbour] = {}
+        self._disconnects: list[Disconnect] = []
+
+    # what happened to links
+
+    def neighbour_up(self, peer: int, static_cost: int, now: float) -> None:
+        """A link is up: greet, announce ourselves, ask for what we look for, and for everything else."""
+        node = self._at(now)
+        self._start(now)
+        if peer in node.neighbours:
+            return
+        if len(node.neighbours) >= node.limits.neighbours:
+            node.counters["refused.neighbour"] += 1
+            self._disconnects.append(Disconnect(peer, "too many neighbours"))
+            return
+        requests = Bucket(node.limits.requests_per_second, now)
+        seqno_requests = Bucket(node.limits.seqno_requests_per_second, now)
+        neighbour = Neighbour(peer, static_cost, requests, seqno_requests, now)
+        node.neighbours[peer] = neighbour
+        self._wake_neighbour(neighbour)
+        node.send(peer, node.own_update())
+        self._queries.greet(neighbour)
+        node.send(peer, RouteRequest(None, 0))
+
+    def neighbour_down(self, peer: int, now: float) -> None:
+        """A link is gone. Unknown ones, such as those we disconnected ourselves, are ignored."""
+        neighbour = self._at(now).neighbours.get(peer)
+        if neighbour is not None:
+            self._drop(neighbour)
+
+    def neighbour_stalled(self, peer: int, now: float) -> None:
+        """The link is silent though data is sent: use it for nothing until it is resumed."""
+        self._stall(peer, True, now)
+
+    def neighbour_resumed(self, peer: int, now: float) -> None:
+        """The link moves again."""
+        self._stall(peer, False, now)
+
+    def neighbour_busy(self, peer: int, busy: bool, now: float) -> None:
+        """Data flows over the link, or no longer: Hello every 0.5 s instead of every 20 s."""
+        neighbour = self._at(now).neighbours.get(peer)
+        if neighbour is not None:
+            neighbour.set_busy(busy, now)
+            self._node.agenda.put(neighbour, neighbour.deadline())
+
+    def receive(self, peer: int, tlv: Tlv, now: float, rtt: float | None = None) -> None:
+        """A neighbour said something.
+
+        `rtt`, seconds, is the data plane's measurement that comes with an IHU.
+        """
+        node = self._at(now)
+        neighbour = node.neighbours.get(peer)
+        if neighbour is None:
+            node.counters["ignored.unknown_neighbour"] += 1
+        elif isinstance(tlv, Update):
+            if tlv.metric == 0 and tlv.router_id.zone:
+                neighbour.is_ours = True
+            self._routing.receive(neighbour, tlv)
+        elif isinstance(tlv, Hello):
+            neighbour.ihu_due = True
+            self._greeting[peer] = neighbour
+        elif isinstance(tlv, Ihu):
+            if neighbour.receive_ihu(rtt, now):
+                self._routing.mark(neighbour)
+        elif isinstance(tlv, RouteRequest):
+            self._queries.receive(neighbour, tlv)
+        else:
+            self._seqno_requests.receive(neighbour, tlv)
+            self._await_grant()
+
+    # what the data plane needs
+
+    def route_needed(self, destination: int, now: float) -> None:
+        """A packet for `destination`, an address as a 128-bit int, waits for a route."""
+        self._at(now)
+        self._queries.need(destination)
+
+    def route_used(self, prefixes: Iterable[Prefix], now: float) -> None:
+        """Packets took these routes since the last call: ask for them again before they expire."""
+        node = self._at(now)
+        entries = node.table.entries
+        for prefix in prefixes:
+            entry = entries.get(prefix)
+            if entry is None or entry.selected is None or entry.selected.expires - now > REFRESH_BEFORE:
+                continue
+            if now - entry.refreshed_at >= REFRESH_AGAIN:
+                entry.refreshed_at = now
+                for peer in entry.routes:
+                    node.send(peer, RouteRequest(prefix, 0))
+
+    def retire(self, now: float) -> None:
+        """This node stops: retract its own prefix everywhere."""
+        node = self._at(now)
+        node.is_retiring = True
+        node.announce_own()
+
+    # time, and what to do next
+
+    def wake(self, now: float) -> None:
+        """Time passed: do what is due."""
+        node = self._at(now)
+        while (item := node.agenda.take(now)) is not None:
+            if isinstance(item, Route):
+                self._routing.expire(item)
+            elif isinstance(item, Entry):
+                self._routing.wake(item)
+            elif isinstance(item, Neighbour):
+                self._wake_neighbour(item)
+            elif isinstance(item, _Tick):
+                self._tick(item)
+
+    def deadline(self) -> float | None:
+        """When to `wake` next; a time that has passed while `poll` has more to say."""
+        if self._is_pending():
+            return self._node.now
+        return self._node.agenda.deadline()
+
+    def poll(self) -> list[Action]:
+        """What is to be done now, in order. What routes traffic comes before what is sent."""
+        node = self._node
+        budget = node.limits.slice
+        self._routing.decide_marked(budget)
+        direct, node.sends = node.sends, []
+        self._greet()
+        node.sends += direct
+        if not self._routing.is_pending:
+            self._starvation.send(budget)
+            self._announcements.send(budget)
+        actions: list[Action] = [*node.forwarding, *self._disconnects, *node.sends]
+        node.forwarding, node.sends = [], []
+        self._disconnects = []
+        return actions
+
+    # getters
+
+    @property
+    def seqno(self) -> int:
+        """Our own seqno."""
+        return self._node.seqno
+
+    @property
+    def router_id(self) -> RouterId:
+        """Who we are, in this life of the process."""
+        return self._node.router_id
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What was refused or ignored, by reason, and the sizes of the tables."""
+        node = self._node
+        sizes = {
+            "routes": node.table.size,
+            "prefixes": len(node.table.entries),
+            "sources": len(node.sources),
+            "queries": len(self._queries),
+            "seqno_requests": len(self._seqno_requests),
+            "timers": len(node.agenda),
+        }
+        return {**node.counters, **sizes}
+
+    def neighbours(self, now: float) -> list[NeighbourStatus]:
+        """The links."""
+        return [
+            NeighbourStatus(
+                peer=n.peer,
+                cost=n.cost,
+                static_cost=n.link.static,
+                rtt=n.link.rtt,
+                routes=len(n.routes),
+                is_ours=n.is_ours,
+                is_busy=n.is_busy,
+                is_stalled=n.is_stalled,
+                is_suspect=n.is_suspect,
+                up_for=now - n.since,
+                heard_ago=now - n.heard_at,
+            )
+            for n in self._node.neighbours.values()
+        ]
+
+    def selected(self) -> list[RouteStatus]:
+        """The routes in use."""
+        entries = self._node.table.entries.values()
+        return [self._status(entry.selected) for entry in entries if entry.selected is not None]
+
+    def fallback(self) -> list[RouteStatus]:
+        """The routes that are known and not in use."""
+        entries = self._node.table.entries.values()
+        return [
+            self._status(route)
+            for entry in entries
+            for route in entry.routes.values()
+            if route is not entry.selected
+        ]
+
+    def queries(self, now: float) -> list[QueryStatus]:
+        """The route requests in progress."""
+        return [
+            QueryStatus(query.prefix, query.owner or None, query.expires - now)
+            for query in self._queries.in_progress()
+        ]
+
+    # inside
+
+    def _at(self, now: float) -> Node:
+        self._node.now = now
+        return self._node
+
+    def _start(self, now: float) -> None:
+        if self._announce.timer == float("inf"):
+            for tick in (self._announce, self._refresh, self._sweep):
+                self._node.agenda.put(tick, now + tick.interval * (0.9 + 0.1 * self._spread()))
+
+    def _is_pending(self) -> bool:
+        node = self._node
+        return bool(
+            node.forwarding
+            or node.sends
+            or self._greeting
+            or self._disconnects
+            or self._routing.is_pending
+            or self._starvation.is_pending
+            or self._announcements.is_pending
+        )
+
+    def _drop(self, neighbour: Neighbour) -> None:
+        node = self._node
+        del node.neighbours[neighbour.peer]
+        node.agenda.cancel(neighbour)
+        self._greeting.pop(neighbour.peer, None)
+        self._announcements.forget(neighbour)
+        self._routing.drop_neighbour(neighbour)
+
+    def _stall(self, peer: int, stalled: bool, now: float) -> None:
+        neighbour = self._at(now).neighbours.get(peer)
+        if neighbour is not None and neighbour.set_stalled(stalled):
+            self._routing.mark(neighbour)
+
+    def _wake_neighbour(self, neighbour: Neighbour) -> None:
+        now = self._node.now
+        if neighbour.is_dead(now):
+            self._drop(neighbour)
+            self._disconnects.append(Disconnect(neighbour.peer, f"no IHU for {DEAD_AFTER:.0f} s"))
+            return
+        if neighbour.wake(now):
+            self._routing.mark(neighbour)
+        if neighbour.hello_due:
+            self._greeting[neighbour.peer] = neighbour
+        self._node.agenda.put(neighbour, neighbour.deadline())
+
+    def _greet(self) -> None:
+        greeting, self._greeting = self._greeting, {}
+        for peer, neighbour in greeting.items():
+            if neighbour.ihu_due:
+                self._node.send(peer, neighbour.take_ihu())
+            if neighbour.hello_due:
+                self._node.send(peer, neighbour.take_hello(self._node.now))
+                self._node.agenda.put(neighbour, neighbour.deadline())
+
+    def _tick(self, tick: _Tick) -> None:
+        node = self._node
+        if tick is self._granting:
+            self._seqno_requests.grant()
+            self._await_grant()
+            return
+        if tick is self._announce:
+            node.announce_own()
+        elif tick is self._refresh:
+            self._announcements.refresh()
+            self._queries.expire()
+            self._seqno_requests.expire()
+        else:
+            node.sources.collect(node.now, node.has_route)
+        node.agenda.put(tick, node.now + tick.interval)
+
+    def _await_grant(self) -> None:
+        if self._seqno_requests.grant_at is not None:
+            self._node.agenda.put(self._granting, self._seqno_requests.grant_at)
+
+    def _status(self, route: Route) -> RouteStatus:
+        entry = route.entry
+        backup = entry.backup if route is entry.selected else None
+        return RouteStatus(
+            prefix=entry.prefix,
+            router_id=route.router_id,
+            next_hop=route.neighbour.peer,
+            backup=backup.neighbour.peer if backup is not None else None,
+            seqno=route.seqno,
+            metric=route.total,
+            advertised=route.metric,
+            expires_in=route.expires - self._node.now,
+        )

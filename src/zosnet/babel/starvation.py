@@ -1,0 +1,85 @@
+"""Starvation: routes exist, or did a moment ago, but none is feasible (RFC 8966, section 3.8.2.1).
+
+The cure is a newer seqno, and every neighbour with a route is asked to pass the request on. A stock
+originator answers at most once in four seconds and stock relays drop a repetition for a minute, so one that
+stays unanswered is repeated, but ever less often.
+"""
+
+from collections import deque
+
+from zosnet.babel.node import Node
+from zosnet.babel.route import Entry
+from zosnet.babel.seqno import next_after
+from zosnet.model.router_id import RouterId
+from zosnet.wire.babel import SeqnoRequest
+
+HOP_COUNT = 64
+
+RETRIES = (1.0, 4.5, 15.0, 61.0)
+"""Seconds from one request to the next; the last one is repeated. A guess, around the 4 s and 60 s above."""
+
+
+class Starvation:
+    """Prefixes that want a newer seqno."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._wanted: deque[tuple[Entry, int]] = deque()
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether `send` has something to do."""
+        return bool(self._wanted)
+
+    def want(self, entry: Entry, peer: int = 0) -> None:
+        """Ask for a newer seqno: all that have a route, and `peer`, which has just withdrawn its own.
+
+        Not again while a request is on its way; `retry` repeats it.
+        """
+        if entry.attempts == 0:
+            self._ask(entry, peer)
+
+    def retry(self, entry: Entry) -> None:
+        """Its time has come: ask again."""
+        if entry.attempts and self._node.now >= entry.retry_at:
+            self._ask(entry, 0)
+
+    def end(self, entry: Entry) -> None:
+        """A feasible route came."""
+        entry.attempts = 0
+        entry.retry_at = float("inf")
+
+    def send(self, budget: int) -> None:
+        """Make up to `budget` requests' worth of TLVs."""
+        node = self._node
+        while self._wanted and budget > 0:
+            entry, peer = self._wanted.popleft()
+            router_id = self._router_id(entry)
+            if router_id is None or entry.attempts == 0:
+                continue
+            source = node.sources.of(entry.prefix).get(router_id.raw)
+            seqno = 1 if source is None else next_after(source.seqno)
+            request = SeqnoRequest(entry.prefix, router_id, seqno, HOP_COUNT)
+            for holder in {*entry.routes, peer} if peer else entry.routes:
+                if holder in node.neighbours and not node.neighbours[holder].is_stalled:
+                    node.send(holder, request)
+                    budget -= 1
+
+    def _ask(self, entry: Entry, peer: int) -> None:
+        wait = RETRIES[min(entry.attempts, len(RETRIES) - 1)]
+        entry.attempts += 1
+        entry.retry_at = self._node.now + wait
+        self._node.agenda.put(entry, entry.retry_at)
+        self._wanted.append((entry, peer))
+
+    @staticmethod
+    def _router_id(entry: Entry) -> RouterId | None:
+        """The originator to ask.
+
+        The one we had, if anybody still leads to it, else that of the shortest route.
+        """
+        known = entry.router_id
+        routes = entry.routes.values()
+        if not routes or (known is not None and any(route.router_id.raw == known.raw for route in routes)):
+            return known
+        return min(routes, key=lambda route: route.total).router_id

@@ -38,18 +38,20 @@ class LabError(RuntimeError):
     """A command that the lab depends on failed; the text has its command line and the end of its output."""
 
 
-def run(*argv: Word, check: bool = True, timeout: float = 60, stdin: str | None = None) -> str:
+def run(
+    *argv: Word,
+    check: bool = True,
+    timeout: float = 60,
+    stdin: str | None = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> str:
     """Run a command to its end and return what it printed, errors included. Raises LabError."""
     words = [str(word) for word in argv]
     done = subprocess.run(
-        words,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=timeout,
-        input=stdin,
-        check=False,
-    )
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, input=stdin,
+        check=False, cwd=cwd, env={**os.environ, **(env or {})},
+    )  # fmt: skip
     if check and done.returncode:
         raise LabError(f"{' '.join(words)} -> {done.returncode}: {done.stdout[-800:]}")
     return done.stdout
@@ -125,8 +127,17 @@ class Node:
         """`argv` so that it runs inside this namespace and dies with the harness."""
         return ["nsenter", "-t", str(self.pid), "-n", "--", *MORTAL, *(str(word) for word in argv)]
 
-    def run(self, *argv: Word, check: bool = True, timeout: float = 60, stdin: str | None = None) -> str:
-        return run(*self.command(*argv), check=check, timeout=timeout, stdin=stdin)
+    def run(
+        self,
+        *argv: Word,
+        check: bool = True,
+        timeout: float = 60,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> str:
+        """Run a command in here, in this node's directory, to its end. Raises LabError."""
+        words = self.command(*argv)
+        return run(*words, check=check, timeout=timeout, stdin=stdin, cwd=self.directory, env=env)
 
     def sysctl(self, key: str, value: Word) -> None:
         self.run("sysctl", "-qw", f"{key}={value}")
@@ -141,11 +152,11 @@ class Node:
             )  # fmt: skip
         return Process(self.name, popen, path)
 
-    def popen(self, *argv: Word) -> subprocess.Popen[str]:
+    def popen(self, *argv: Word, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a program here whose standard output the caller reads."""
         return subprocess.Popen(
             self.command(*argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            text=True, cwd=self.directory, start_new_session=True,
+            text=True, cwd=self.directory, start_new_session=True, env={**os.environ, **(env or {})},
         )  # fmt: skip
 
     def towards(self, peer: str) -> Attachment:
@@ -257,9 +268,8 @@ class Lab:
     def cut(self, link: int) -> None:
         """From now on, whatever arrives over the link is lost. The carrier stays: nobody is told."""
         for node in self.ends(link):
-            rule = f'iifname "{node.on(link).device}" drop'
-            chain = f"chain c {{ type filter hook prerouting priority -300; {rule}; }}"
-            node.run("nft", "-f", "-", stdin=f"table inet cut{link} {{ {chain} }}\n")
+            rules = f'type filter hook prerouting priority -300\n iifname "{node.on(link).device}" drop'
+            node.run("nft", "-f", "-", stdin=f"table inet cut{link} {{\n chain c {{\n {rules}\n }}\n}}\n")
 
     def mend(self, link: int) -> None:
         """Undo `cut`."""

@@ -1,0 +1,126 @@
+"""theirs - ours - theirs - ours, in a row: each program relays between two of the other."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from bench.netlab import Lab
+from tests.interop.daemons import PORT, Daemon, OurPart, Theirs, transfer
+
+#: Mycelium dials again at a tick of 5 s.
+REDIAL = 12.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """The four nodes, left to right."""
+
+    their_end: Daemon
+    our_relay: Daemon
+    their_relay: Daemon
+    our_end: Daemon
+
+    @property
+    def nodes(self) -> tuple[Daemon, ...]:
+        return self.their_end, self.our_relay, self.their_relay, self.our_end
+
+
+@pytest.fixture(scope="module", params=["tcp", "quic"])
+def line(request: pytest.FixtureRequest) -> Iterator[Line]:
+    """The row, all links of one transport. The relays are dialled by the ends and by each other."""
+    with Lab("abcd", [("a", "b"), ("b", "c"), ("c", "d")]) as lab:
+        made = Line(Theirs(lab, "a"), OurPart(lab, "b"), Theirs(lab, "c"), OurPart(lab, "d"))
+        for node in made.nodes:
+            if isinstance(node, Theirs):
+                node.quic_neighbour = request.param == "quic"
+
+        def towards(node: Daemon, peer: Daemon) -> str:
+            return f"{request.param}://{node.node.towards(peer.name).peer_ip}:{PORT}"
+
+        made.our_relay.start()
+        made.their_relay.start([towards(made.their_relay, made.our_relay)])
+        made.their_end.start([towards(made.their_end, made.our_relay)])
+        made.our_end.start([towards(made.our_end, made.their_relay)])
+        yield made
+
+
+def test_every_node_reaches_every_other(line: Line) -> None:
+    for one in line.nodes:
+        for other in line.nodes:
+            if one is not other:
+                one.awaits(other, REDIAL)
+
+
+def test_we_carry_bulk_between_two_of_theirs(line: Line) -> None:
+    transfer(line.their_end, line.their_relay, 30)
+    transfer(line.their_relay, line.their_end, 30)
+
+
+def test_they_carry_bulk_between_two_of_ours(line: Line) -> None:
+    transfer(line.our_end, line.our_relay, 30)
+    transfer(line.our_relay, line.our_end, 30)
+
+
+def test_bulk_crosses_both_kinds_of_relay(line: Line) -> None:
+    transfer(line.their_end, line.our_end, 30)
+    transfer(line.our_end, line.their_end, 30)
+
+
+def test_messages_cross_relays(line: Line) -> None:
+    for one, other in (
+        (line.their_end, line.their_relay),
+        (line.our_end, line.our_relay),
+        (line.their_end, line.our_end),
+        (line.our_end, line.their_end),
+    ):
+        one.send(other, b"from afar", topic=b"far")
+        message = other.receive(topic=b"far")
+        assert (message["payload"], message["srcIp"]) == (b"from afar", one.address)
+
+
+@pytest.mark.parametrize("way", ["ours-through-theirs", "theirs-through-ours", "across"])
+def test_a_hop_limit_that_runs_out_names_the_relay(line: Line, way: str) -> None:
+    """Every node takes one from the hop limit, the first included: with 2, it runs out at the first relay."""
+    sender, relay, target = {
+        "ours-through-theirs": (line.our_end, line.their_relay, line.our_relay),
+        "theirs-through-ours": (line.their_end, line.our_relay, line.their_relay),
+        "across": (line.our_end, line.their_relay, line.their_end),
+    }[way]
+    assert sender.hop(target, 2).startswith(relay.prefix)
+
+
+def test_a_hop_limit_of_one_never_leaves(line: Line) -> None:
+    for sender in (line.our_end, line.their_end):
+        assert sender.hop(line.our_relay, 1) != ""
+
+
+@pytest.mark.parametrize("line", ["tcp"], indirect=True)
+def test_an_address_that_nobody_has_is_told_unreachable(line: Line) -> None:
+    """15 s is how long Mycelium asks the network for a route; ours gives up no later."""
+    text = line.our_end.node.run("ping", "-n", "-c", 1, "-W", 17, "5ff:1:2:3::1", check=False)
+    assert "unreachable" in text.lower() or "no route" in text.lower(), text
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+def test_their_ends_find_each_other_again_when_our_relay_restarts(line: Line, by: signal.Signals) -> None:
+    line.our_relay.stop(by)
+    assert not line.their_end.reaches(line.their_relay)
+    line.our_relay.start()
+    line.their_end.awaits(line.their_relay, REDIAL)
+    line.our_end.awaits(line.their_end, REDIAL)
+
+
+def test_our_ends_find_each_other_again_when_their_relay_restarts(line: Line) -> None:
+    line.their_relay.stop(signal.SIGKILL)
+    assert not line.our_end.reaches(line.our_relay)
+    line.their_relay.start()
+    line.our_end.awaits(line.our_relay, REDIAL)
+    line.our_end.awaits(line.their_end, REDIAL)
+
+
+def test_nothing_went_wrong_silently(line: Line) -> None:
+    for node in (line.our_relay, line.our_end):
+        assert "Traceback" not in node.log()

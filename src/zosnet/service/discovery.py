@@ -7,6 +7,7 @@ and no more: the number of such peers is bounded, and a link proves nothing by i
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import socket
 import struct
@@ -32,6 +33,8 @@ INTERVAL = 60.0
 LOOK_EVERY = 5.0
 # Datagrams taken in one turn of the loop.
 BATCH = 64
+# netdevice(7)
+_SIOCGIFFLAGS = 0x8913
 _UP, _LOOPBACK, _POINT_TO_POINT, _MULTICAST = 0x1, 0x8, 0x10, 0x1000
 
 
@@ -60,22 +63,28 @@ def eligible(interfaces: Iterable[Interface], wanted: tuple[str, ...]) -> list[I
     ]
 
 
-def read_interfaces(proc: Path = Path("/proc/net/if_inet6"), sys: Path = Path("/sys/class/net")) -> list[Interface]:
-    """The interfaces of this network namespace."""
+def read_interfaces(proc: Path = Path("/proc/net/if_inet6")) -> list[Interface]:
+    """The interfaces of this network namespace.
+
+    Asked by ioctl, not read in /sys: a /sys that was mounted for another namespace shows that one's.
+    """
     with suppress(OSError):
         local = {line.split()[5] for line in proc.read_text().splitlines() if line.startswith("fe80")}
-        return [
-            Interface(index, name, _flags(sys / name / "flags"), name in local)
-            for index, name in socket.if_nameindex()
-        ]
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asked:
+            return [
+                Interface(index, name, _flags(asked, name), name in local)
+                for index, name in socket.if_nameindex()
+            ]
     return []
 
 
-def _flags(path: Path) -> int:
+def _flags(asked: socket.socket, name: str) -> int:
     try:
-        return int(path.read_text(), 16)
-    except (OSError, ValueError):
+        answer = fcntl.ioctl(asked, _SIOCGIFFLAGS, struct.pack("16sh14x", name.encode(), 0))
+    except OSError:  # it is gone again
         return 0
+    flags: int = struct.unpack("16xH14x", answer)[0]
+    return flags
 
 
 class Discovery:

@@ -23,7 +23,10 @@ NAMES = ("a", "r1", "r2", "b")
 
 
 class TwoPaths:
-    """Built into a grid, nodes not started; the ends dial the relays. `better` and `worse` are the links at a."""
+    """Built into a grid, nodes not started.
+
+    The ends dial the relays. `better` and `worse` are the links at a.
+    """
 
     def __init__(
         self,
@@ -56,12 +59,15 @@ class TwoPaths:
         return self.better if better - since[0] >= worse - since[1] else self.worse
 
     def prefer_better(self, within: float = 30.0) -> None:
-        """Wait until what a sends to b, and its answers, go through r1: link costs take a moment to measure."""
+        """Wait until what a sends to b, and its answers, go through r1.
+
+        Link costs take a moment to measure.
+        """
         a, b = self.nodes["a"], self.nodes["b"]
 
         def takes_better() -> bool:
             before = self.carried()
-            a.host.run("ping", "-n", "-q", "-c", 20, "-i", "0.005", "-s", 1000, b.address, check=False)
+            a.host.run("ping", "-nq", "-c", 20, "-i", "0.005", "-s", 1000, b.address, check=False)
             after = self.carried()
             return after[0] - before[0] > 30_000 > after[1] - before[1]
 

@@ -1,0 +1,74 @@
+"""A path is lost while traffic flows, with ten thousand routes installed that have to move as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from tests.integration.nodes import answers, beating, route_count
+
+from zosnet.lab import Grid, until
+from zosnet.lab.feeder import feed
+from zosnet.lab.measure import Beat
+from zosnet.lab.payload import Payload
+from zosnet.lab.transfer import Transfer
+from zosnet.lab.two_paths import TwoPaths, start
+
+pytestmark = [pytest.mark.privileged, pytest.mark.slow]
+
+ROUTES = 10_000
+MIB = 1 << 20
+
+
+def kill_relay(paths: TwoPaths) -> None:
+    paths.nodes["r1"].kill()
+
+
+def cut_near(paths: TwoPaths) -> None:
+    paths.better.cut()
+
+
+def cut_far(paths: TwoPaths) -> None:
+    paths.nodes["r1"].host.ends[1].is_cut = True
+    paths.nodes["r1"].host.ends[1].gate()
+
+
+@pytest.mark.parametrize(
+    ("what", "limit_ms"), [(kill_relay, 200), (cut_near, 1000)], ids=["dead socket", "silent cut"]
+)
+def test_traffic_moves_to_the_other_path_and_tcp_lives_on(
+    grid: Grid,
+    what: Callable[[TwoPaths], None],
+    limit_ms: float,
+    record_property: Callable[[str, object], None],
+) -> None:
+    paths = TwoPaths(grid, delay_ms=2)
+    a, b = paths.nodes["a"], paths.nodes["b"]
+    start(list(paths.nodes.values()))
+    feed(b.host, ROUTES)
+    until("a has all routes", lambda: route_count(a) >= ROUTES + 3, within=60.0, seen=lambda: route_count(a))
+    paths.prefer_better()
+    beat = beating(a, b)
+    sent = Payload(a.host, "sent", 32 * MIB, in_memory=True)
+    came = Payload(b.host, "came", 32 * MIB, in_memory=True)
+    digest = sent.fill(32 * MIB)
+    transfer = Transfer(a.host, sent.path, b.host, came.path, b.address, mbit=100)
+    until("a third has arrived", lambda: transfer.received() > 10 * MIB)
+    since = paths.carried()
+    what(paths)
+    before = answers(beat)
+    arrived = transfer.finish()
+    until("the beat goes on", lambda: answers(beat) > before + 200)
+    beat.stop()
+    assert came.digest() == digest
+    assert paths.busier(since) is paths.worse
+    outage = Beat.of(beat.records()).longest()
+    record_property("outage_ms", outage)
+    record_property("tcp_silence_ms", arrived.silence(arrived.began).milliseconds)
+    assert outage < limit_ms
+    until(
+        "all routes have moved",
+        lambda: route_count(a) >= ROUTES + 2,
+        within=20.0,
+        seen=lambda: route_count(a),
+    )

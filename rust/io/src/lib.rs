@@ -1,4 +1,26 @@
 //! The edge of the zosnet data plane: TUN device, links, threads.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`node`] | the whole: start, commands, close |
+//! | [`lane`] | the poll loops that move packets |
+//! | [`shared`] | what threads share: tables, links, inboxes |
+//! | [`link`], [`outqueue`] | one link as all see it; what waits for it |
+//! | [`tun`], [`tcp`] | devices and sockets |
+//! | [`quic`], [`handoff`] | the transport beside the lanes, and the seam to it |
+//! | [`events`], [`counters`], [`probe`] | what goes up to Python |
+//! | [`sys`] | system calls that need `unsafe` |
 
+pub mod counters;
+pub mod events;
 pub mod handoff;
+pub mod lane;
+pub mod link;
+pub mod node;
+pub mod outqueue;
+pub mod probe;
+pub mod quic;
+pub mod shared;
 pub mod sys;
+pub mod tcp;
+pub mod tun;

@@ -1,8 +1,184 @@
 //! The Python binding `zosnet._core`: translation only.
 
+mod convert;
+
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+use zosnet_io::node::{Config, Node};
+
+use convert::{array, event_tuple, fib_error, link_dict, start_error};
+
+/// The packet path of a node. Thread-safe; no call here ever waits for the network, but `close`.
+#[pyclass(frozen, module = "zosnet._core")]
+struct Core(Node);
+
+/// Run `work` without the interpreter lock. No panic crosses into Python.
+fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
+    py.detach(|| catch_unwind(AssertUnwindSafe(work)))
+        .map_err(|_| PyRuntimeError::new_err("the data plane failed"))
+}
+
+fn socket_address(ip: &str, port: u16, scope: u32) -> PyResult<SocketAddr> {
+    match ip.parse() {
+        Ok(IpAddr::V6(v6)) => Ok(SocketAddrV6::new(v6, port, 0, scope).into()),
+        Ok(v4) => Ok(SocketAddr::new(v4, port)),
+        Err(_) => Err(PyValueError::new_err(format!("{ip:?} is not an IP address"))),
+    }
+}
+
+fn addresses(listed: Vec<(String, u16)>) -> PyResult<Vec<SocketAddr>> {
+    listed
+        .into_iter()
+        .map(|(ip, port)| socket_address(&ip, port, 0))
+        .collect()
+}
+
+#[pymethods]
+impl Core {
+    #[new]
+    #[pyo3(signature = (*, secret, address, tun_name, tun_mtu, tcp_listen, quic_listen, lanes, firewall_mark,
+                        router_id_text, events_limit))]
+    #[expect(clippy::too_many_arguments, reason = "all by keyword")]
+    fn new(
+        py: Python<'_>,
+        secret: &[u8],
+        address: &[u8],
+        tun_name: Option<String>,
+        tun_mtu: u32,
+        tcp_listen: Vec<(String, u16)>,
+        quic_listen: Vec<(String, u16)>,
+        lanes: usize,
+        firewall_mark: u32,
+        router_id_text: String,
+        events_limit: usize,
+    ) -> PyResult<Self> {
+        let config = Config {
+            secret: array(secret, "secret")?,
+            address: array(address, "address")?,
+            tun_name,
+            tun_mtu,
+            tcp_listen: addresses(tcp_listen)?,
+            quic_listen: addresses(quic_listen)?,
+            lanes,
+            firewall_mark,
+            router_id_text,
+            events_limit,
+        };
+        detached(py, || Node::start(config))?
+            .map(Self)
+            .map_err(start_error)
+    }
+
+    #[getter]
+    fn fd(&self) -> RawFd {
+        self.0.fd()
+    }
+
+    #[getter]
+    fn tun_name(&self) -> Option<&str> {
+        self.0.tun_name()
+    }
+
+    #[getter]
+    fn tcp_ports(&self) -> Vec<u16> {
+        self.0.listening().0.iter().map(SocketAddr::port).collect()
+    }
+
+    #[getter]
+    fn quic_ports(&self) -> Vec<u16> {
+        self.0.listening().1.iter().map(SocketAddr::port).collect()
+    }
+
+    #[pyo3(signature = (limit = 1024))]
+    fn drain_events<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        let events = detached(py, || self.0.drain_events(limit))?;
+        events.into_iter().map(|event| event_tuple(py, event)).collect()
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the seven parts of an endpoint and its dial"
+    )]
+    fn dial(
+        &self,
+        py: Python<'_>,
+        token: i64,
+        proto: &str,
+        ip: &str,
+        port: u16,
+        scope: u32,
+        timeout: f64,
+    ) -> PyResult<()> {
+        let quic = match proto {
+            "tcp" => false,
+            "quic" => true,
+            _ => return Err(PyValueError::new_err(format!("no transport is called {proto:?}"))),
+        };
+        if !timeout.is_finite() || timeout <= 0.0 {
+            return Err(PyValueError::new_err(
+                "the timeout must be a positive number of seconds",
+            ));
+        }
+        let remote = socket_address(ip, port, scope)?;
+        detached(py, || self.0.dial(token, quic, remote, timeout))
+    }
+
+    fn close_link(&self, py: Python<'_>, link: u32) -> PyResult<()> {
+        detached(py, || self.0.close_link(link))
+    }
+
+    fn send_control(&self, py: Python<'_>, batch: Vec<(u32, Vec<u8>)>) -> PyResult<()> {
+        detached(py, || self.0.send_control(batch))
+    }
+
+    fn apply_routes(&self, py: Python<'_>, packed: &[u8]) -> PyResult<()> {
+        detached(py, || self.0.apply_routes(packed))?
+            .map(drop)
+            .map_err(fib_error)
+    }
+
+    fn used_routes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &detached(py, || self.0.used_routes())?))
+    }
+
+    fn send_message(&self, py: Python<'_>, destination: &[u8], body: &[u8]) -> PyResult<()> {
+        let destination = array(destination, "destination")?;
+        detached(py, || self.0.send_message(destination, body.to_vec()))
+    }
+
+    fn inject(&self, py: Python<'_>, packet: &[u8]) -> PyResult<()> {
+        detached(py, || self.0.inject(packet.to_vec()))
+    }
+
+    fn watch_probe(&self, py: Python<'_>, magic: &[u8]) -> PyResult<()> {
+        let magic = array(magic, "magic")?;
+        detached(py, || self.0.watch_probe(magic))
+    }
+
+    fn links<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let links = detached(py, || self.0.links())?;
+        links.into_iter().map(|info| link_dict(py, info)).collect()
+    }
+
+    fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for (name, total) in detached(py, || self.0.counters())? {
+            dict.set_item(name, total)?;
+        }
+        Ok(dict)
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        detached(py, || self.0.close())
+    }
+}
 
 #[pymodule]
-fn _core(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Core>()
 }

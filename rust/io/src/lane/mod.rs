@@ -1,0 +1,324 @@
+//! A lane: one thread, one poll loop for a TUN queue and some TCP links, both directions.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`carrier`] | the lane's links, and the way to all others |
+//! | [`connect`] | accepting and dialling |
+//! | [`receive`] | from links to the TUN, to other links, to Python |
+//! | [`transmit`] | from the TUN to links |
+//! | [`sessions`] | the session of each key |
+//!
+//! A turn: wait, take what is ready, write what came of it, sleep until something is due. A lane with nothing
+//! to do has no timer.
+
+pub mod carrier;
+mod connect;
+mod receive;
+mod sessions;
+mod transmit;
+
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use zosnet_core::fib::Table;
+use zosnet_core::forward::Node;
+use zosnet_core::offload::Coalescer;
+use zosnet_core::waiting::{Limits, Waiting};
+
+use crate::counters::Counter;
+use crate::handoff::LinkId;
+use crate::shared::{Shared, ToLane};
+use crate::sys::{self, Epoll, Ready};
+use crate::tun::TunQueue;
+
+use carrier::Carrier;
+use connect::Connecting;
+use sessions::Sessions;
+
+/// What an epoll token stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Token {
+    /// The inbox.
+    Wake,
+    /// The TUN queue.
+    Tun,
+    /// A listener, by its place.
+    Listener(u32),
+    /// A dial under way, by its number.
+    Dial(u32),
+    /// A link.
+    Link(LinkId),
+}
+
+impl Token {
+    /// As the kernel keeps it.
+    pub fn pack(self) -> u64 {
+        let (kind, number) = match self {
+            Self::Wake => (0u64, 0),
+            Self::Tun => (1, 0),
+            Self::Listener(at) => (2, at),
+            Self::Dial(number) => (3, number),
+            Self::Link(id) => (4, id),
+        };
+        kind << 32 | u64::from(number)
+    }
+
+    /// The reverse of `pack`.
+    pub fn unpack(packed: u64) -> Self {
+        let number = packed as u32;
+        match packed >> 32 {
+            0 => Self::Wake,
+            1 => Self::Tun,
+            2 => Self::Listener(number),
+            3 => Self::Dial(number),
+            _ => Self::Link(number),
+        }
+    }
+}
+
+/// A lane. Made by the starting thread, run by its own.
+pub struct Lane {
+    shared: Arc<Shared>,
+    number: usize,
+    node: Node,
+    epoll: Epoll,
+    tun: Option<TunQueue>,
+    connecting: Connecting,
+    carrier: Carrier,
+    sessions: Sessions,
+    coalescer: Coalescer,
+    errors: Allowance,
+    probes: Arc<Vec<[u8; 8]>>,
+    table: Arc<Table>,
+    table_generation: u64,
+    links_generation: u64,
+    /// Packets that wait for a route, outgoing and transit.
+    outgoing: Waiting,
+    /// Packets that wait for the key of their sender.
+    incoming: Waiting,
+    /// What one read of a link gives, with the leftover of the last in front.
+    scratch: Vec<u8>,
+    /// What one read of the TUN gives.
+    tun_buffer: Vec<u8>,
+    inbox: Vec<ToLane>,
+    stop_at: Option<f64>,
+}
+
+impl Lane {
+    /// A lane that has not begun to run. `listeners` only for one of them.
+    pub fn new(
+        shared: Arc<Shared>,
+        number: usize,
+        tun: Option<TunQueue>,
+        listeners: Vec<TcpListener>,
+    ) -> std::io::Result<Self> {
+        let epoll = Epoll::new()?;
+        let read = Ready {
+            read: true,
+            ..Ready::default()
+        };
+        if let Some(inbox) = shared.inboxes.get(number) {
+            epoll.add(inbox.fd(), read, Token::Wake.pack())?;
+        }
+        if let Some(tun) = &tun {
+            epoll.add(tun.fd(), read, Token::Tun.pack())?;
+        }
+        for (at, listener) in (0..).zip(&listeners) {
+            epoll.add(listener.as_fd(), read, Token::Listener(at).pack())?;
+        }
+        let coalescer = Coalescer::new(tun.as_ref().is_some_and(TunQueue::takes_udp));
+        Ok(Self {
+            node: Node {
+                address: shared.address,
+            },
+            epoll,
+            tun,
+            connecting: Connecting::new(listeners),
+            carrier: Carrier::new(Arc::clone(&shared), number),
+            sessions: Sessions::new(Arc::clone(&shared)),
+            coalescer,
+            errors: Allowance::default(),
+            probes: shared.probes.get(),
+            table: shared.table.get(),
+            table_generation: 0,
+            links_generation: 0,
+            outgoing: Waiting::new(Limits::OUTGOING),
+            incoming: Waiting::new(Limits::INCOMING),
+            scratch: vec![0; receive::SCRATCH],
+            tun_buffer: vec![0; crate::tun::LONGEST_READ],
+            inbox: Vec::new(),
+            stop_at: None,
+            shared,
+            number,
+        })
+    }
+
+    /// Run until told to stop.
+    pub fn run(mut self) {
+        let mut ready = Vec::with_capacity(sys::EVENTS);
+        loop {
+            let timer = self.carrier.timer;
+            let timeout = timer.is_finite().then(|| (timer - sys::now()).max(0.0));
+            if let Err(error) = self.epoll.wait(timeout, &mut ready) {
+                let text = format!("epoll: {error}");
+                return self.shared.events.push_one(crate::events::Event::Failed(text));
+            }
+            self.carrier.now = sys::now();
+            self.refresh();
+            for (token, what) in ready.drain(..) {
+                self.handle(Token::unpack(token), what);
+            }
+            if self.carrier.now >= self.carrier.timer {
+                self.tick();
+            }
+            self.finish_turn();
+            if self
+                .stop_at
+                .is_some_and(|at| sys::now() >= at || self.carrier.drained())
+            {
+                return self.end();
+            }
+        }
+    }
+
+    fn handle(&mut self, token: Token, what: Ready) {
+        match token {
+            Token::Wake => self.read_inbox(),
+            Token::Tun => self.read_tun(),
+            Token::Listener(at) => self.accept(at),
+            Token::Dial(number) => self.dial_ready(number),
+            Token::Link(id) => {
+                if what.write {
+                    self.carrier.flush_link(id);
+                    self.carrier.rewatch(&self.epoll, id);
+                }
+                if what.read || what.error {
+                    self.read_link(id, what.error);
+                }
+            }
+        }
+    }
+
+    /// See tables that were replaced. What waits for a route may have one now.
+    fn refresh(&mut self) {
+        let (table, links) = (self.shared.table.generation(), self.shared.links.generation());
+        if table == self.table_generation && links == self.links_generation {
+            return;
+        }
+        self.carrier.refresh();
+        self.table = self.shared.table.get();
+        (self.table_generation, self.links_generation) = (table, links);
+        self.retry_waiting();
+    }
+
+    fn read_inbox(&mut self) {
+        let mut items = std::mem::take(&mut self.inbox);
+        if let Some(inbox) = self.shared.inboxes.get(self.number) {
+            inbox.take(&mut items);
+        }
+        // What was just posted may speak of links and routes that came with it.
+        self.refresh();
+        self.probes = self.shared.probes.get();
+        for item in items.drain(..) {
+            self.act(item);
+        }
+        self.inbox = items;
+    }
+
+    fn act(&mut self, item: ToLane) {
+        match item {
+            ToLane::Adopt(stream, remote) => self.adopt_inbound(stream, remote),
+            ToLane::Dial(token, remote, timeout) => self.dial(token, remote, timeout),
+            ToLane::Send(link, packets) => {
+                let count = carrier::count_packets(&packets);
+                self.carrier.pass_on(link, &packets, count);
+            }
+            ToLane::Control(link, packets, hello) => self.carrier.control(link, &packets, hello),
+            ToLane::Bytes(link, packets, at) => self.bytes_in(link, packets, at),
+            ToLane::Close(link, reason) => self.carrier.doom(link, reason),
+            ToLane::ReadAgain(link) => {
+                if let Some(link) = self.carrier.link(link) {
+                    link.paused = false;
+                }
+                self.carrier.rewatch(&self.epoll, link);
+            }
+            ToLane::Inject(packet) => self.inject(packet),
+            ToLane::Message(destination, body) => self.message(destination, &body),
+            ToLane::Stop(at) => {
+                self.stop_at = Some(at);
+                self.carrier.wake_at(at);
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        self.carrier.timer = f64::INFINITY;
+        self.connecting_tick();
+        self.expire_waiting();
+        for packets in self.carrier.tick() {
+            self.reroute(packets);
+        }
+        if let Some(at) = self.stop_at {
+            self.carrier.wake_at(at);
+        }
+    }
+
+    /// Write what the turn queued; close links that failed, which may queue more for others.
+    fn finish_turn(&mut self) {
+        self.carrier.finish(&self.epoll);
+        let mut doomed = self.carrier.take_doomed();
+        while !doomed.is_empty() {
+            for (id, reason) in doomed {
+                let stranded = self.carrier.close(&self.epoll, id, &reason);
+                self.shared.wake_all();
+                for packets in stranded {
+                    self.reroute(packets);
+                }
+            }
+            self.carrier.finish(&self.epoll);
+            doomed = self.carrier.take_doomed();
+        }
+        for deadline in [self.outgoing.deadline(), self.incoming.deadline()]
+            .into_iter()
+            .flatten()
+        {
+            self.carrier.wake_at(deadline);
+        }
+        self.shared.events.push(&mut self.carrier.events);
+    }
+
+    fn end(mut self) {
+        for id in self.carrier.ids() {
+            self.carrier.close(&self.epoll, id, "this node stops");
+        }
+        self.shared.events.push(&mut self.carrier.events);
+    }
+
+    fn count(&self, what: Counter, by: u64) {
+        self.carrier.count(what, by);
+    }
+}
+
+/// Errors that may still be sent: strangers can cause them.
+#[derive(Debug, Default)]
+struct Allowance {
+    spent: f64,
+    at: f64,
+}
+
+impl Allowance {
+    /// Errors a second, and at once (guesses: a traceroute needs a few dozen).
+    const RATE: f64 = 500.0;
+    const BURST: f64 = 200.0;
+
+    fn allow(&mut self, now: f64) -> bool {
+        self.spent = (self.spent - (now - self.at) * Self::RATE).max(0.0);
+        self.at = now;
+        let allowed = self.spent < Self::BURST;
+        if allowed {
+            self.spent += 1.0;
+        }
+        allowed
+    }
+}

@@ -1,0 +1,364 @@
+//! What comes in over links: to the TUN, on to other links, up to Python.
+
+use std::io::{self, IoSlice, Read};
+use std::ops::Range;
+use std::sync::Arc;
+
+use zosnet_core::forward::{self, DropReason, FromLink, Opened};
+use zosnet_core::frame::{self, DATA_HEADER, DataHeader, Frame, FrameError, Kind, MAX_PACKET, PACKET_HEADER};
+use zosnet_core::icmp::{self, Problem};
+use zosnet_core::inner::INNER_HEADER;
+use zosnet_core::offload::VirtioNetHdr;
+use zosnet_core::waiting::{Origin, Pushed};
+
+use crate::counters::Counter;
+use crate::events::Event;
+use crate::handoff::LinkId;
+use crate::link::{LinkState, bump};
+use crate::probe;
+
+use super::Lane;
+use super::carrier::is_ihu;
+
+/// Bytes taken from a link at once. More leaves the second-level cache between opening and writing (measured).
+const READ: usize = 256 << 10;
+/// Room for that, behind the start of a packet that came with the last read.
+pub const SCRATCH: usize = READ + MAX_PACKET;
+/// Pieces of the longest item: virtio header, packet headers, 128 payloads.
+const PIECES: usize = 130;
+/// Where the inner packet begins in a data packet.
+const INNER_AT: usize = PACKET_HEADER + DATA_HEADER + INNER_HEADER;
+
+/// Consecutive data packets that go out through the same link, still in the buffer.
+#[derive(Default)]
+struct Run {
+    link: LinkId,
+    range: Range<usize>,
+    count: usize,
+}
+
+impl Lane {
+    /// Take what one read of `id` gives.
+    pub(super) fn read_link(&mut self, id: LinkId, error: bool) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        self.read_into(id, error, &mut scratch);
+        self.scratch = scratch;
+    }
+
+    fn read_into(&mut self, id: LinkId, error: bool, scratch: &mut [u8]) {
+        let Some(link) = self.carrier.link(id).filter(|link| !link.paused || error) else {
+            return;
+        };
+        let head = link.leftover.len();
+        let read = match scratch.get_mut(head..).map(|room| (&*link.stream).read(room)) {
+            Some(Ok(read)) if read > 0 => read,
+            Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => return,
+            Some(Err(error)) => return self.carrier.doom(id, error.to_string()),
+            _ => return self.carrier.doom(id, "closed by the other end"),
+        };
+        let leftover = std::mem::take(&mut link.leftover);
+        let state = Arc::clone(&link.state);
+        bump(&state.figures.rx_bytes, read as u64);
+        let Some(filled) = scratch.get_mut(..head + read) else {
+            return;
+        };
+        if let Some(start) = filled.get_mut(..head) {
+            start.copy_from_slice(&leftover);
+        }
+        match self.process(Some(&state), filled) {
+            Ok(taken) => {
+                let rest = filled.get(taken..).unwrap_or_default();
+                if let Some(link) = self.carrier.link(id) {
+                    link.leftover = rest.to_vec();
+                    if taken > 0 {
+                        link.prove_by = None;
+                    }
+                }
+            }
+            Err(error) => {
+                self.count(Counter::Garbage, 1);
+                self.carrier.doom(id, error.to_string());
+            }
+        }
+    }
+
+    /// Whole packets of a link of a transport beside the lanes.
+    pub(super) fn bytes_in(&mut self, id: LinkId, mut packets: Vec<u8>, at: f64) {
+        let Some(state) = self.carrier.known.get(&id).map(Arc::clone) else {
+            return;
+        };
+        let now = std::mem::replace(&mut self.carrier.now, at);
+        let outcome = self.process(Some(&state), &mut packets);
+        self.carrier.now = now;
+        if outcome.is_err() {
+            if let Some(remote) = self.shared.remote.get() {
+                remote.close(id);
+            }
+        }
+    }
+
+    /// Work on the whole packets at the start of `buffer`; returns how many bytes that were.
+    ///
+    /// # Errors
+    /// The stream can't be followed further. What came before was worked on.
+    pub(super) fn process(
+        &mut self,
+        from: Option<&Arc<LinkState>>,
+        buffer: &mut [u8],
+    ) -> Result<usize, FrameError> {
+        let mut run = Run::default();
+        let (mut at, mut packets, mut data) = (0, 0, false);
+        let outcome = loop {
+            match frame::next(buffer, at) {
+                Ok(Some(frame)) => {
+                    at = frame.end;
+                    packets += 1;
+                    match frame.kind {
+                        Kind::Data => {
+                            data = true;
+                            self.data_in(buffer, &frame, &mut run);
+                        }
+                        Kind::Control => self.control_in(from, buffer.get(frame.start..frame.end)),
+                    }
+                }
+                Ok(None) => break Ok(at),
+                Err(error) => break Err(error),
+            }
+        };
+        self.end_run(&mut run, buffer);
+        self.deliver(buffer);
+        if let Some(state) = from {
+            bump(&state.figures.rx_packets, packets);
+            if data {
+                self.carrier.touch(state.up.link);
+            }
+        }
+        outcome
+    }
+
+    fn control_in(&mut self, from: Option<&Arc<LinkState>>, packet: Option<&[u8]>) {
+        let (Some(state), Some(packet)) = (from, packet) else {
+            return;
+        };
+        let (id, now) = (state.up.link, self.carrier.now);
+        self.count(Counter::ControlRx, 1);
+        let rtt = if is_ihu(packet) {
+            state.hello_answered(now)
+        } else {
+            None
+        };
+        if state.control_up(packet.len()) {
+            self.pause(id);
+        }
+        let (link, packet) = (Arc::clone(state), packet.to_vec());
+        self.carrier.events.push(Event::Control {
+            link,
+            packet,
+            at: now,
+            rtt,
+        });
+    }
+
+    /// Read no more from `id` until Python has caught up.
+    fn pause(&mut self, id: LinkId) {
+        if let Some(link) = self.carrier.link(id) {
+            link.paused = true;
+            self.carrier.rewatch(&self.epoll, id);
+        } else if let Some(remote) = self.shared.remote.get() {
+            remote.pause(id, true);
+        }
+    }
+
+    fn data_in(&mut self, buffer: &mut [u8], frame: &Frame, run: &mut Run) {
+        let Some(packet) = buffer.get_mut(frame.start..frame.end) else {
+            return;
+        };
+        let table = Arc::clone(&self.table);
+        let Ok((header, payload)) = DataHeader::parse_packet(packet) else {
+            return;
+        };
+        match forward::from_link(&self.node, &table, &header, |link| self.carrier.reach(link)) {
+            FromLink::Open { sender, hop_limit } => match self.sessions.of(sender) {
+                Ok(session) => match session.open(payload) {
+                    Ok(plaintext) => {
+                        let opened = forward::opened(&self.node, &header, hop_limit, plaintext);
+                        if let Some(length) = self.opened(&header, opened, &sender.public) {
+                            let inner = frame.start + INNER_AT;
+                            self.coalescer.push(buffer, inner..inner + length);
+                        }
+                    }
+                    Err(_) => self.carrier.dropped(DropReason::NotAuthentic, 1),
+                },
+                Err(_) => self.carrier.dropped(DropReason::LowOrderKey, 1),
+            },
+            FromLink::Forward { link, hop_limit } => {
+                let _ = frame::prepare_forward(packet, hop_limit);
+                if run.link != link || run.range.end != frame.start {
+                    self.end_run(run, buffer);
+                    *run = Run {
+                        link,
+                        range: frame.start..frame.start,
+                        count: 0,
+                    };
+                }
+                run.range.end = frame.end;
+                run.count += 1;
+            }
+            FromLink::AwaitKey { .. } => {
+                if self.hold(Origin::Incoming, &header, packet) == Pushed::Full {
+                    self.carrier.dropped(DropReason::WaitingFull, 1);
+                }
+            }
+            FromLink::AwaitRoute { .. } => {
+                if self.hold(Origin::Transit, &header, packet) == Pushed::Full {
+                    self.carrier.dropped(DropReason::WaitingFull, 1);
+                    self.report_packet(Problem::NoRoute, buffer, frame);
+                }
+            }
+            FromLink::Report { problem, .. } => {
+                self.carrier.dropped(DropReason::NoRoute, 1);
+                self.report_packet(problem, buffer, frame);
+            }
+            FromLink::Drop(why) => self.carrier.dropped(why, 1),
+        }
+    }
+
+    fn report_packet(&mut self, problem: Problem, buffer: &mut [u8], frame: &Frame) {
+        let Some(packet) = buffer.get_mut(frame.start..frame.end) else {
+            return;
+        };
+        if let Ok((header, payload)) = DataHeader::parse_packet(packet) {
+            self.report(problem, &header, payload);
+        }
+    }
+
+    /// Send a run on.
+    fn end_run(&mut self, run: &mut Run, buffer: &[u8]) {
+        let Run { link, range, count } = std::mem::take(run);
+        if let Some(packets) = buffer.get(range).filter(|packets| !packets.is_empty()) {
+            self.count(Counter::Forwarded, count as u64);
+            self.count(Counter::ForwardedBytes, packets.len() as u64);
+            self.carrier.pass_on(link, packets, count);
+        }
+    }
+
+    /// Deal with an opened payload; the length of the packet in it, if that is for the TUN.
+    fn opened(&mut self, outer: &DataHeader, opened: Opened<'_>, key: &[u8; 32]) -> Option<usize> {
+        self.count(Counter::Opened, 1);
+        match opened {
+            Opened::Tun(packet) => return (!self.claim(packet)).then_some(packet.len()),
+            Opened::Message(body) => {
+                let (source, destination, key) = (outer.src, outer.dst, *key);
+                self.carrier.events.push(Event::Message {
+                    source,
+                    destination,
+                    key,
+                    body: body.to_vec(),
+                });
+            }
+            Opened::Error(body) => self.recover(outer, body),
+            Opened::Drop(why) => self.carrier.dropped(why, 1),
+        }
+        None
+    }
+
+    /// Keep from the TUN what isn't for it: answers to probes, and without a TUN pings of this node.
+    fn claim(&mut self, packet: &[u8]) -> bool {
+        if !self.probes.is_empty() && probe::answers(packet, &self.probes) {
+            self.carrier
+                .events
+                .push(Event::Probe(packet.to_vec(), self.carrier.now));
+            return true;
+        }
+        if self.tun.is_some() {
+            return false;
+        }
+        match icmp::echo_reply(packet) {
+            Some(reply) => self.inject(reply),
+            None => self.carrier.dropped(DropReason::NoTun, 1),
+        }
+        true
+    }
+
+    /// An error of a transit node: open what it quotes, tell the host.
+    fn recover(&mut self, outer: &DataHeader, body: &[u8]) {
+        let table = Arc::clone(&self.table);
+        let error = icmp::recover(outer, body).ok().and_then(|error| {
+            let session = self.sessions.of(table.lookup(&error.destination)?).ok()?;
+            let mut sealed = error.sealed.to_vec();
+            let offending = session.open(&mut sealed).ok()?.get(INNER_HEADER..)?;
+            error.for_host(offending).ok()
+        });
+        match error {
+            Some(Some(packet)) => self.to_host(&packet),
+            Some(None) => {}
+            None => self.carrier.dropped(DropReason::BadError, 1),
+        }
+    }
+
+    /// Hand the host a packet that this node made, or an answer to a probe to Python.
+    pub(super) fn to_host(&mut self, packet: &[u8]) {
+        if self.claim(packet) {
+            return;
+        }
+        self.write_tun(&[
+            IoSlice::new(&VirtioNetHdr::default().to_bytes()),
+            IoSlice::new(packet),
+        ]);
+    }
+
+    fn write_tun(&self, pieces: &[IoSlice<'_>]) {
+        let Some(tun) = &self.tun else { return };
+        self.count(Counter::TunWrites, 1);
+        match tun.write(pieces) {
+            Ok(written) => self.count(Counter::TunTxBytes, written as u64),
+            Err(_) => self.carrier.dropped(DropReason::TunRefused, 1),
+        }
+    }
+
+    /// Write the packets for the TUN that lie in `buffer`, merged.
+    fn deliver(&mut self, buffer: &[u8]) {
+        if self.coalescer.is_empty() {
+            return;
+        }
+        self.coalescer.finish(buffer);
+        let headers: Vec<_> = self
+            .coalescer
+            .items()
+            .map(|item| item.virtio().to_bytes())
+            .collect();
+        let mut pieces = Vec::with_capacity(PIECES);
+        for (item, virtio) in self.coalescer.items().zip(&headers) {
+            pieces.clear();
+            pieces.push(IoSlice::new(virtio));
+            pieces.push(IoSlice::new(item.headers()));
+            let ranges = item.ranges().map(|range| buffer.get(range).unwrap_or_default());
+            pieces.extend(ranges.map(IoSlice::new));
+            self.count(Counter::TunTx, pieces.len() as u64 - 2);
+            self.write_tun(&pieces);
+        }
+        self.coalescer.clear();
+    }
+
+    /// Data packets that a link left behind: on to another one, as they are.
+    pub(super) fn reroute(&mut self, packets: Vec<u8>) {
+        let table = Arc::clone(&self.table);
+        let mut at = 0;
+        while let Ok(Some(frame)) = frame::next(&packets, at) {
+            at = frame.end;
+            let packet = packets.get(frame.start..frame.end).unwrap_or_default();
+            let header = packet
+                .get(PACKET_HEADER..)
+                .and_then(|body| DataHeader::parse(body).ok());
+            let entry = header.and_then(|header| table.lookup(&header.dst));
+            match entry.and_then(|entry| forward::next_hop(entry, |link| self.carrier.reach(link))) {
+                Some(link) => {
+                    self.count(Counter::Rerouted, 1);
+                    self.carrier.pass_on(link, packet, 1);
+                }
+                None => self.count(Counter::LinkGone, 1),
+            }
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! What this node itself sends: packets of the TUN, injected ones, messages, errors. Sealed straight into the
+//! queue of the link.
+
+use std::io;
+use std::sync::Arc;
+
+use zosnet_core::fib::Entry;
+use zosnet_core::forward::{self, DropReason, FromTun, Outgoing};
+use zosnet_core::frame::{DATA_HEADER, DataHeader, PACKET_HEADER};
+use zosnet_core::icmp::{self, Problem};
+use zosnet_core::inner::{self, INNER_HEADER, InnerType};
+use zosnet_core::offload::{VirtioNetHdr, split};
+use zosnet_core::suite::{OVERHEAD, Session};
+use zosnet_core::waiting::{Held, Origin, Pushed};
+use zosnet_core::{Address, upper};
+
+use crate::counters::Counter;
+use crate::events::Event;
+
+use super::Lane;
+use super::sessions::Sessions;
+
+/// Where the sealed part of a data packet begins.
+const SEALED_AT: usize = PACKET_HEADER + DATA_HEADER;
+/// Everything in front of the inner packet.
+const PREFIX: usize = SEALED_AT + INNER_HEADER;
+/// What a packet costs beyond its own bytes.
+const COST: usize = PREFIX + OVERHEAD;
+/// Where the payload length stands in a data packet.
+const LENGTH_AT: usize = PACKET_HEADER + 1;
+/// Reads of the TUN in one turn, so that links get theirs.
+const TUN_READS: usize = 64;
+/// Hop limit of what this node makes itself: 64, less itself (reference, section 5.4).
+const OWN_HOP_LIMIT: u8 = 63;
+
+/// Where and how something is to be sent.
+#[derive(Clone, Copy)]
+struct Way<'t> {
+    entry: &'t Arc<Entry>,
+    link: u32,
+    hop_limit: u8,
+    src: Address,
+    dst: Address,
+}
+
+impl Way<'_> {
+    /// The bytes in front of the inner packet; the length is still to be filled in.
+    fn prefix(&self, kind: InnerType) -> [u8; PREFIX] {
+        let mut prefix = [0; PREFIX];
+        let header = DataHeader {
+            len: 0,
+            hop_limit: self.hop_limit,
+            src: self.src,
+            dst: self.dst,
+        };
+        // Both only fail for want of room.
+        let _ = header.write_packet(&mut prefix);
+        if let Some(rest) = prefix.get_mut(SEALED_AT..) {
+            let _ = inner::write(kind, rest);
+        }
+        prefix
+    }
+}
+
+/// Append one sealed data packet to `tail`. False, and nothing appended, when it can't be sealed.
+fn seal_into(
+    tail: &mut Vec<u8>,
+    prefix: &mut [u8; PREFIX],
+    sessions: &mut Sessions,
+    session: &Session,
+    parts: [&[u8]; 2],
+) -> bool {
+    let at = tail.len();
+    let length = INNER_HEADER + parts[0].len() + parts[1].len() + OVERHEAD;
+    let (Ok(length), Ok(nonce)) = (u16::try_from(length), sessions.nonce()) else {
+        return false;
+    };
+    prefix[LENGTH_AT..LENGTH_AT + 2].copy_from_slice(&length.to_be_bytes());
+    tail.extend_from_slice(&prefix[..]);
+    tail.extend_from_slice(parts[0]);
+    tail.extend_from_slice(parts[1]);
+    tail.extend_from_slice(&[0; OVERHEAD]);
+    let sealed = tail
+        .get_mut(at + SEALED_AT..)
+        .is_some_and(|buffer| session.seal(nonce, buffer).is_ok());
+    if !sealed {
+        tail.truncate(at);
+    }
+    sealed
+}
+
+impl Lane {
+    /// Take what waits in the TUN.
+    pub(super) fn read_tun(&mut self) {
+        let mut buffer = std::mem::take(&mut self.tun_buffer);
+        for _ in 0..TUN_READS {
+            let Some(tun) = &self.tun else { break };
+            let length = match tun.read(&mut buffer) {
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    self.tun_failed(&error);
+                    break;
+                }
+            };
+            self.count(Counter::TunRxBytes, length as u64);
+            let read = buffer.get_mut(..length).unwrap_or_default();
+            match VirtioNetHdr::parse(read) {
+                Ok((header, packet)) => self.host_packet(header, packet),
+                Err(_) => self.carrier.dropped(DropReason::NotIpv6, 1),
+            }
+        }
+        self.tun_buffer = buffer;
+    }
+
+    /// The device was deleted or taken down under us: without it this lane goes on for others.
+    fn tun_failed(&mut self, error: &io::Error) {
+        if let Some(tun) = self.tun.take() {
+            drop(self.epoll.remove(tun.fd()));
+        }
+        self.carrier
+            .events
+            .push(Event::Failed(format!("the TUN device failed: {error}")));
+    }
+
+    /// A whole IPv6 packet from this node itself.
+    pub(super) fn inject(&mut self, mut packet: Vec<u8>) {
+        self.host_packet(VirtioNetHdr::default(), &mut packet);
+    }
+
+    /// A packet of this host, whole or a super-packet.
+    fn host_packet(&mut self, header: VirtioNetHdr, packet: &mut [u8]) {
+        let table = Arc::clone(&self.table);
+        match forward::from_tun(&self.node, &table, packet, |link| self.carrier.reach(link)) {
+            FromTun::Send {
+                entry,
+                link,
+                hop_limit,
+            } => {
+                let (src, dst) = addresses(packet);
+                self.send_packet(
+                    Way {
+                        entry,
+                        link,
+                        hop_limit,
+                        src,
+                        dst,
+                    },
+                    header,
+                    packet,
+                );
+            }
+            FromTun::Await { prefix } => self.await_route(prefix, header, packet),
+            FromTun::Refuse(problem) => self.refuse(problem, packet),
+            FromTun::Drop(why) => self.carrier.dropped(why, 1),
+        }
+    }
+
+    fn send_packet(&mut self, way: Way<'_>, header: VirtioNetHdr, packet: &mut [u8]) {
+        let Ok(session) = self.sessions.of(way.entry) else {
+            return self.carrier.dropped(DropReason::LowOrderKey, 1);
+        };
+        let segments = packet.len() / usize::from(header.gso_size).max(1280) + 1;
+        let bytes = packet.len() + segments * COST;
+        let mut prefix = way.prefix(InnerType::L3);
+        let (sessions, mut result, mut failed) = (&mut self.sessions, Ok(0), 0);
+        let sent = self.carrier.append(way.link, bytes, |tail| {
+            result = split(header, packet, |head, rest| {
+                failed += usize::from(!seal_into(tail, &mut prefix, sessions, &session, [head, rest]));
+            });
+            result.unwrap_or(0) - failed
+        });
+        if result.is_err() {
+            self.carrier.dropped(DropReason::BadOffload, 1);
+        }
+        self.count(Counter::NotSealed, failed as u64);
+        let sent = sent.unwrap_or(0) as u64;
+        self.count(Counter::TunRx, sent);
+        self.count(Counter::Sealed, sent);
+    }
+
+    /// Keep a packet of this host until there is a route.
+    fn await_route(&mut self, prefix: u64, header: VirtioNetHdr, packet: &mut [u8]) {
+        let destination = addresses(packet).1;
+        let (outgoing, now) = (&mut self.outgoing, self.carrier.now);
+        let (mut ask, mut full) = (false, 0);
+        let cut = split(header, packet, |head, rest| {
+            let whole = [head, rest].concat();
+            match outgoing.push(prefix, Origin::Host, &whole, now) {
+                Pushed::Queued { ask: first } => ask |= first,
+                Pushed::Full => full += 1,
+            }
+        });
+        if cut.is_err() {
+            self.carrier.dropped(DropReason::BadOffload, 1);
+        }
+        if ask {
+            self.carrier.events.push(Event::NeedRoute(destination));
+        }
+        if full > 0 {
+            self.carrier.dropped(DropReason::WaitingFull, full);
+            self.refuse(Problem::NoRoute, packet);
+        }
+    }
+
+    /// Tell the host that its packet can't be sent.
+    pub(super) fn refuse(&mut self, problem: Problem, packet: &[u8]) {
+        if !self.errors.allow(self.carrier.now) {
+            return;
+        }
+        if let Some(error) = icmp::local(problem, &self.node.address, packet) {
+            self.count(Counter::IcmpErrors, 1);
+            self.to_host(&error);
+        }
+    }
+
+    /// A message body for `destination`.
+    pub(super) fn message(&mut self, destination: Address, body: &[u8]) {
+        if self.node.owns(&destination) {
+            let (source, key) = (self.node.address, self.shared.key.public());
+            return self.carrier.events.push(Event::Message {
+                source,
+                destination,
+                key,
+                body: body.to_vec(),
+            });
+        }
+        let table = Arc::clone(&self.table);
+        match forward::outgoing(&table, &destination, |link| self.carrier.reach(link)) {
+            Outgoing::Send { entry, link } => {
+                let (src, hop_limit) = (self.node.address, OWN_HOP_LIMIT);
+                self.send_body(
+                    Way {
+                        entry,
+                        link,
+                        hop_limit,
+                        src,
+                        dst: destination,
+                    },
+                    body,
+                );
+            }
+            Outgoing::Await { prefix } => {
+                let held = [&destination, body].concat();
+                match self
+                    .outgoing
+                    .push(prefix, Origin::Message, &held, self.carrier.now)
+                {
+                    Pushed::Queued { ask: true } => self.carrier.events.push(Event::NeedRoute(destination)),
+                    Pushed::Queued { ask: false } => {}
+                    Pushed::Full => self.carrier.dropped(DropReason::WaitingFull, 1),
+                }
+            }
+            Outgoing::NoRoute => self.carrier.dropped(DropReason::NoRoute, 1),
+        }
+    }
+
+    fn send_body(&mut self, way: Way<'_>, body: &[u8]) {
+        let Ok(session) = self.sessions.of(way.entry) else {
+            return self.carrier.dropped(DropReason::LowOrderKey, 1);
+        };
+        let (mut prefix, sessions) = (way.prefix(InnerType::Message), &mut self.sessions);
+        let sent = self.carrier.append(way.link, body.len() + COST, |tail| {
+            usize::from(seal_into(tail, &mut prefix, sessions, &session, [body, &[]]))
+        });
+        match sent {
+            Some(1) => self.count(Counter::Sealed, 1),
+            Some(_) => self.count(Counter::NotSealed, 1),
+            None => {}
+        }
+    }
+
+    /// Tell another node, out of band, what became of its packet; or ask for the route to it.
+    pub(super) fn report(&mut self, problem: Problem, offender: &DataHeader, payload: &[u8]) {
+        if !self.errors.allow(self.carrier.now) {
+            return;
+        }
+        let table = Arc::clone(&self.table);
+        let way = forward::outgoing(&table, &offender.src, |link| self.carrier.reach(link));
+        let Outgoing::Send { entry, link } = way else {
+            return self.carrier.events.push(Event::NeedRoute(offender.src));
+        };
+        let Some(mut packet) = icmp::out_of_band(problem, &self.node.network(), offender, payload) else {
+            return;
+        };
+        let (Ok(session), Ok(nonce)) = (self.sessions.of(entry), self.sessions.nonce()) else {
+            return;
+        };
+        let sealed = packet
+            .get_mut(icmp::SEALED_AT..)
+            .is_some_and(|part| session.seal(nonce, part).is_ok());
+        if sealed {
+            self.count(Counter::IcmpErrors, 1);
+            self.carrier.pass_on(link, &packet, 1);
+        }
+    }
+
+    /// Routes or links changed: send what waited for that.
+    pub(super) fn retry_waiting(&mut self) {
+        if self.outgoing.is_empty() && self.incoming.is_empty() {
+            return;
+        }
+        let table = Arc::clone(&self.table);
+        let entry = |prefix: u64| table.lookup(&(u128::from(prefix) << 64).to_be_bytes());
+        let reachable = |prefix: &u64| {
+            entry(*prefix)
+                .is_some_and(|entry| forward::next_hop(entry, |link| self.carrier.reach(link)).is_some())
+        };
+        let outgoing: Vec<_> = self.outgoing.prefixes().filter(reachable).collect();
+        let incoming: Vec<_> = self
+            .incoming
+            .prefixes()
+            .filter(|prefix| entry(*prefix).is_some())
+            .collect();
+        let mut ready = Vec::new();
+        ready.extend(outgoing.into_iter().flat_map(|prefix| self.outgoing.take(prefix)));
+        ready.extend(incoming.into_iter().flat_map(|prefix| self.incoming.take(prefix)));
+        for held in ready {
+            self.send_again(held);
+        }
+    }
+
+    fn send_again(
+        &mut self,
+        Held {
+            origin, mut packet, ..
+        }: Held,
+    ) {
+        match origin {
+            Origin::Host => self.inject(packet),
+            Origin::Message => {
+                if let Some((destination, body)) = packet.split_first_chunk::<16>() {
+                    self.message(*destination, body);
+                }
+            }
+            Origin::Transit | Origin::Incoming => {
+                // It was framed when it came.
+                let _ = self.process(None, &mut packet);
+            }
+        }
+    }
+
+    /// Give up on what waited too long.
+    pub(super) fn expire_waiting(&mut self) {
+        let now = self.carrier.now;
+        let mut expired = self.outgoing.expire(now);
+        expired.extend(self.incoming.expire(now));
+        self.carrier
+            .dropped(DropReason::WaitingExpired, expired.len() as u64);
+        for Held {
+            origin, mut packet, ..
+        } in expired
+        {
+            match origin {
+                Origin::Host => self.refuse(Problem::NoRoute, &packet),
+                Origin::Transit => {
+                    if let Ok((header, payload)) = DataHeader::parse_packet(&mut packet) {
+                        self.report(Problem::NoRoute, &header, payload);
+                    }
+                }
+                Origin::Message | Origin::Incoming => {}
+            }
+        }
+    }
+
+    /// Keep a whole data packet of another node until there is a route, or a key; ask for it once a second.
+    pub(super) fn hold(&mut self, origin: Origin, header: &DataHeader, packet: &[u8]) -> Pushed {
+        let (queue, wanted) = match origin {
+            Origin::Incoming => (&mut self.incoming, header.src),
+            _ => (&mut self.outgoing, header.dst),
+        };
+        let pushed = queue.push(upper(&wanted), origin, packet, self.carrier.now);
+        if pushed == (Pushed::Queued { ask: true }) {
+            self.carrier.events.push(Event::NeedRoute(wanted));
+        }
+        pushed
+    }
+}
+
+/// Source and destination of an IPv6 packet whose header is whole.
+fn addresses(packet: &[u8]) -> (Address, Address) {
+    let at = |from: usize| {
+        packet
+            .get(from..)
+            .and_then(<[u8]>::first_chunk)
+            .copied()
+            .unwrap_or_default()
+    };
+    (at(8), at(24))
+}

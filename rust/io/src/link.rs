@@ -1,0 +1,154 @@
+//! What every thread may know of a link: its ends, whether it can carry data, its figures.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::handoff::{LinkId, LinkInfo, LinkUp};
+use crate::sys;
+
+/// Unread control packets, and their bytes, beyond which a link is not read until Python has caught up.
+const CONTROL_PACKETS: u64 = 4096;
+const CONTROL_BYTES: u64 = 1 << 20;
+
+/// Who moves the bytes of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// The lane with this number owns the socket.
+    Lane(usize),
+    /// A transport beside the lanes owns it; the lane with this number reads its packets.
+    Remote(usize),
+}
+
+/// A link as all threads see it.
+#[derive(Debug)]
+pub struct LinkState {
+    /// Number and ends.
+    pub up: LinkUp,
+    /// When it came up.
+    pub since: f64,
+    /// Who moves its bytes.
+    pub home: Home,
+    /// Data is out and nothing comes back: routes use their backup.
+    pub stalled: AtomicBool,
+    /// The socket is gone, or as good as gone.
+    pub dead: AtomicBool,
+    /// Data has flowed in the last seconds.
+    pub busy: AtomicBool,
+    /// Figures of a lane's link; a remote transport keeps its own.
+    pub figures: Figures,
+    /// When data last flowed, in milliseconds of CLOCK_MONOTONIC.
+    pub last_data: AtomicU64,
+    socket: Weak<TcpStream>,
+    unread_packets: AtomicU64,
+    unread_bytes: AtomicU64,
+    /// The lane stopped reading and wants to hear when Python has caught up.
+    waiting: AtomicBool,
+    /// When the last Hello left that is not answered yet.
+    hello: Mutex<Option<f64>>,
+}
+
+/// Running totals of a link. Written by one thread, read by any.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Bytes of whole packets written to the socket.
+    pub tx_bytes: AtomicU64,
+    /// Bytes received.
+    pub rx_bytes: AtomicU64,
+    /// Packets queued for the socket.
+    pub tx_packets: AtomicU64,
+    /// Packets received.
+    pub rx_packets: AtomicU64,
+    /// Bytes that wait to be written.
+    pub queued: AtomicU64,
+    /// Data packets dropped because the link was too far behind.
+    pub dropped: AtomicU64,
+}
+
+/// Add to a figure that only this thread writes: cheaper than an atomic addition.
+pub fn bump(figure: &AtomicU64, by: u64) {
+    figure.store(figure.load(Relaxed).wrapping_add(by), Relaxed);
+}
+
+impl LinkState {
+    /// A link that has just come up.
+    pub fn new(up: LinkUp, home: Home, since: f64, socket: Weak<TcpStream>) -> Self {
+        Self {
+            up,
+            since,
+            home,
+            stalled: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
+            figures: Figures::default(),
+            last_data: AtomicU64::new(0),
+            socket,
+            unread_packets: AtomicU64::new(0),
+            unread_bytes: AtomicU64::new(0),
+            waiting: AtomicBool::new(false),
+            hello: Mutex::new(None),
+        }
+    }
+
+    /// A control packet of `bytes` goes up to Python. Whether the link must not be read until it is taken.
+    pub fn control_up(&self, bytes: usize) -> bool {
+        let packets = self.unread_packets.fetch_add(1, Relaxed) + 1;
+        let bytes = self.unread_bytes.fetch_add(bytes as u64, Relaxed) + bytes as u64;
+        let full = packets > CONTROL_PACKETS || bytes > CONTROL_BYTES;
+        if full {
+            self.waiting.store(true, Relaxed);
+        }
+        full
+    }
+
+    /// Python took a control packet of `bytes`. Whether the link may be read again.
+    pub fn control_taken(&self, bytes: usize) -> bool {
+        let packets = self.unread_packets.fetch_sub(1, Relaxed) - 1;
+        let bytes = self.unread_bytes.fetch_sub(bytes as u64, Relaxed) - bytes as u64;
+        packets <= CONTROL_PACKETS / 2 && bytes <= CONTROL_BYTES / 2 && self.waiting.swap(false, Relaxed)
+    }
+
+    /// The last Hello left at `at`.
+    pub fn hello_left(&self, at: f64) {
+        *self.hello.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
+    /// Round-trip time, if an IHU that arrives `now` answers a Hello.
+    pub fn hello_answered(&self, now: f64) -> Option<f64> {
+        let left = self.hello.lock().unwrap_or_else(PoisonError::into_inner).take();
+        left.map(|at| (now - at).max(0.0))
+    }
+
+    /// What status shows of a lane's link.
+    pub fn info(&self) -> LinkInfo {
+        let socket = self.socket.upgrade();
+        let tcp = socket.and_then(|socket| sys::tcp_info(socket.as_fd()).ok());
+        LinkInfo {
+            up: self.up.clone(),
+            tx_bytes: self.figures.tx_bytes.load(Relaxed),
+            rx_bytes: self.figures.rx_bytes.load(Relaxed),
+            tx_packets: self.figures.tx_packets.load(Relaxed),
+            rx_packets: self.figures.rx_packets.load(Relaxed),
+            queued_bytes: self.figures.queued.load(Relaxed) + tcp.map_or(0, |info| u64::from(info.notsent)),
+            dropped: self.figures.dropped.load(Relaxed),
+            rtt: tcp.map(|info| info.rtt),
+            stalled: self.stalled.load(Relaxed),
+            busy: self.busy.load(Relaxed),
+            since: self.since,
+        }
+    }
+}
+
+/// All links, by number. Small: copied whole when a link comes or goes.
+pub type Links = HashMap<LinkId, Arc<LinkState>>;
+
+/// What one remote end counts as when inbound links are bounded: an IPv4 address, an IPv6 /64.
+pub fn remote_group(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => u64::from(v4.to_bits()),
+        IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64,
+    }
+}

@@ -1,0 +1,396 @@
+//! What waits to be written to one stream link: control ahead of data, data bounded in bytes and in age.
+//!
+//! Control never cuts into a packet that is partly written: it goes in at the next packet boundary.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Write};
+
+/// Data bytes that may wait for one link.
+pub const DATA_LIMIT: usize = 4 << 20;
+/// Control bytes that may wait: some 100,000 updates. A link that is further behind is of no use.
+pub const CONTROL_LIMIT: usize = 8 << 20;
+/// No new data is taken while the oldest waits longer than this, in seconds: what comes later would come too
+/// late, and the senders' congestion control needs to hear of it.
+pub const AGE_LIMIT: f64 = 0.1;
+
+/// A chunk is closed when it holds this much; one super-packet may still go beyond.
+const CHUNK: usize = 128 << 10;
+/// Room a chunk is made with, for the super-packet that goes beyond.
+const CHUNK_ROOM: usize = CHUNK + (96 << 10);
+/// Chunks handed to one system call.
+const SLICES: usize = 16;
+/// Empty chunks kept for later: the last one used is still in the cache.
+const POOLED: usize = 8;
+
+/// Offset and size of things in a whole data packet: header 4, then a byte of nothing, then u16 payload length.
+const LENGTH_AT: usize = 5;
+const DATA_PACKET_HEADERS: usize = 40;
+
+/// Empty chunks of one lane.
+#[derive(Debug, Default)]
+pub struct Pool(Vec<Vec<u8>>);
+
+impl Pool {
+    fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK_ROOM))
+    }
+
+    fn give(&mut self, mut chunk: Vec<u8>) {
+        if self.0.len() < POOLED && chunk.capacity() <= 2 * CHUNK_ROOM {
+            chunk.clear();
+            self.0.push(chunk);
+        }
+    }
+}
+
+/// The queue of one link.
+#[derive(Debug, Default)]
+pub struct OutQueue {
+    control: Vec<u8>,
+    control_head: usize,
+    /// Where, in all control bytes ever queued, the last Hello ends; none once it was written.
+    hello_end: Option<u64>,
+    control_written: u64,
+    data: VecDeque<Vec<u8>>,
+    /// Bytes of the front chunk that are written.
+    head: usize,
+    /// Where in the front chunk the first packet begins of which nothing is written.
+    boundary: usize,
+    data_bytes: usize,
+    data_written: u64,
+    /// (end offset in all data ever queued, when it was queued), oldest first.
+    marks: VecDeque<(u64, f64)>,
+}
+
+/// The control queue is over its limit: close the link.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooFarBehind;
+
+/// Length of the whole data packet at the start of `bytes`.
+fn packet_length(bytes: &[u8]) -> usize {
+    let payload = bytes
+        .get(LENGTH_AT..LENGTH_AT + 2)
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u16::from_be_bytes);
+    DATA_PACKET_HEADERS + usize::from(payload)
+}
+
+/// The first packet boundary in `bytes` at or after `at`, when one lies at `from`.
+fn boundary_after(bytes: &[u8], from: usize, at: usize) -> usize {
+    let mut boundary = from;
+    while boundary < at {
+        boundary += packet_length(bytes.get(boundary..).unwrap_or_default());
+    }
+    boundary.min(bytes.len())
+}
+
+impl OutQueue {
+    /// Nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.data_bytes == 0 && self.control.is_empty()
+    }
+
+    /// Bytes that wait, of both kinds.
+    pub fn bytes(&self) -> usize {
+        self.data_bytes + self.control.len() - self.control_head
+    }
+
+    /// Data bytes that wait.
+    pub fn data_bytes(&self) -> usize {
+        self.data_bytes
+    }
+
+    /// Whether `more` bytes of data may be queued now.
+    pub fn accepts(&self, more: usize, now: f64) -> bool {
+        let fresh = self.marks.front().is_none_or(|(_, at)| now - at <= AGE_LIMIT);
+        fresh && self.data_bytes + more <= DATA_LIMIT
+    }
+
+    /// Append whole data packets: `write` adds them to the end of the bytes it is given. Ask `accepts` first.
+    pub fn append<R>(&mut self, now: f64, pool: &mut Pool, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        if self.data.back().is_none_or(|chunk| chunk.len() >= CHUNK) {
+            self.data.push_back(pool.take());
+        }
+        let Some(chunk) = self.data.back_mut() else {
+            unreachable!("a chunk was just pushed")
+        };
+        let before = chunk.len();
+        let result = write(chunk);
+        self.data_bytes += chunk.len() - before;
+        let end = self.data_written + self.data_bytes as u64;
+        match self.marks.back_mut() {
+            Some((last, at)) if *at == now => *last = end,
+            _ => self.marks.push_back((end, now)),
+        }
+        result
+    }
+
+    /// Queue whole control packets; `hello` says that they end with a Hello.
+    pub fn push_control(&mut self, packets: &[u8], hello: bool) -> Result<(), TooFarBehind> {
+        if self.control.len() - self.control_head + packets.len() > CONTROL_LIMIT {
+            return Err(TooFarBehind);
+        }
+        self.control.extend_from_slice(packets);
+        if hello {
+            self.hello_end = Some(self.control_written + (self.control.len() - self.control_head) as u64);
+        }
+        Ok(())
+    }
+
+    /// Write `packets`, whole data packets, straight to `out`, and queue what it doesn't take.
+    /// Only when `is_empty`. Returns the bytes written.
+    pub fn write_through(
+        &mut self,
+        packets: &[u8],
+        out: &mut impl Write,
+        now: f64,
+        pool: &mut Pool,
+    ) -> io::Result<usize> {
+        let written = match out.write(packets) {
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => return Err(error),
+        };
+        self.data_written += written as u64;
+        if let Some(rest) = packets.get(written..).filter(|rest| !rest.is_empty()) {
+            self.boundary = boundary_after(packets, 0, written) - written;
+            self.append(now, pool, |tail| tail.extend_from_slice(rest));
+        }
+        Ok(written)
+    }
+
+    /// Write until all is gone or `out` takes no more. Returns the bytes written; the flag says that the last
+    /// Hello left.
+    pub fn write(&mut self, out: &mut impl Write, pool: &mut Pool) -> io::Result<(usize, bool)> {
+        let mut total = 0;
+        let mut hello = false;
+        while !self.is_empty() {
+            match self.write_once(out) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    total += written;
+                    hello |= self.consume(written, pool);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((total, hello))
+    }
+
+    fn write_once(&self, out: &mut impl Write) -> io::Result<usize> {
+        let control = self.control.get(self.control_head..).unwrap_or_default();
+        let mut slices = [(); SLICES].map(|()| IoSlice::new(&[]));
+        let mut used = 0;
+        let mut add = |bytes| {
+            if let (Some(slice), false) = (slices.get_mut(used), <[u8]>::is_empty(bytes)) {
+                *slice = IoSlice::new(bytes);
+                used += 1;
+            }
+        };
+        let mut from = self.head;
+        if let (Some(front), false) = (self.data.front(), control.is_empty()) {
+            add(front.get(self.head..self.boundary).unwrap_or_default());
+            from = self.boundary;
+        }
+        add(control);
+        for chunk in &self.data {
+            add(chunk.get(from..).unwrap_or_default());
+            from = 0;
+        }
+        match slices.get(..used).unwrap_or_default() {
+            [one] => out.write(one),
+            many => out.write_vectored(many),
+        }
+    }
+
+    /// Take `written` bytes off, in the order of `write_once`. Whether a Hello was among them.
+    fn consume(&mut self, written: usize, pool: &mut Pool) -> bool {
+        let mut left = written;
+        let mut hello = false;
+        let control = self.control.len() - self.control_head;
+        if control > 0 {
+            let rest = left.min(self.boundary - self.head);
+            self.consume_data(rest, pool);
+            left -= rest;
+            let taken = left.min(control);
+            left -= taken;
+            self.control_head += taken;
+            self.control_written += taken as u64;
+            hello = self.hello_end.is_some_and(|end| end <= self.control_written);
+            if hello {
+                self.hello_end = None;
+            }
+            if self.control_head == self.control.len() {
+                self.control.clear();
+                self.control.shrink_to(CHUNK);
+                self.control_head = 0;
+            }
+        }
+        self.consume_data(left, pool);
+        hello
+    }
+
+    fn consume_data(&mut self, written: usize, pool: &mut Pool) {
+        self.data_bytes -= written;
+        self.data_written += written as u64;
+        let mut left = written;
+        while left > 0 {
+            let Some(front) = self.data.front() else { break };
+            let there = front.len() - self.head;
+            if left < there {
+                self.head += left;
+                self.boundary = boundary_after(front, self.boundary, self.head);
+                break;
+            }
+            left -= there;
+            self.head = 0;
+            self.boundary = 0;
+            if let Some(chunk) = self.data.pop_front() {
+                pool.give(chunk);
+            }
+        }
+        while self
+            .marks
+            .front()
+            .is_some_and(|(end, _)| *end <= self.data_written)
+        {
+            self.marks.pop_front();
+        }
+    }
+
+    /// Take back the data packets of which nothing was written, in order. What was begun stays.
+    pub fn take_unwritten(&mut self) -> Vec<Vec<u8>> {
+        let mut chunks: Vec<_> = self.data.drain(..).collect();
+        self.data_bytes = 0;
+        self.marks.clear();
+        if let (Some(front), true) = (chunks.first_mut(), self.boundary > 0) {
+            let whole = front.split_off(self.boundary.min(front.len()));
+            let begun = std::mem::replace(front, whole);
+            self.data_bytes = begun.len() - self.head;
+            if self.data_bytes > 0 {
+                self.data.push_back(begun);
+            } else {
+                (self.head, self.boundary) = (0, 0);
+            }
+        }
+        chunks.retain(|chunk| !chunk.is_empty());
+        chunks
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    /// Takes at most `room` bytes, then would block.
+    struct Narrow {
+        room: usize,
+        seen: Vec<u8>,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.room);
+            if taken == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.room -= taken;
+            self.seen.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn packet(fill: u8, payload: usize) -> Vec<u8> {
+        let mut packet = vec![fill; DATA_PACKET_HEADERS + payload];
+        packet[LENGTH_AT..LENGTH_AT + 2].copy_from_slice(&(payload as u16).to_be_bytes());
+        packet
+    }
+
+    fn narrow(room: usize) -> Narrow {
+        Narrow {
+            room,
+            seen: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn control_goes_ahead_of_data_but_not_into_a_packet() {
+        let (mut queue, mut pool) = (OutQueue::default(), Pool::default());
+        let (first, second) = (packet(1, 60), packet(2, 60));
+        queue.append(0.0, &mut pool, |tail| {
+            tail.extend_from_slice(&first);
+            tail.extend_from_slice(&second);
+        });
+        let mut out = narrow(10);
+        assert_eq!(queue.write(&mut out, &mut pool).unwrap(), (10, false));
+        queue.push_control(b"control", true).unwrap();
+        out.room = 1000;
+        assert_eq!(queue.write(&mut out, &mut pool).unwrap(), (197, true));
+        assert_eq!(out.seen, [&first[..], b"control", &second[..]].concat());
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn every_way_to_cut_the_writes_gives_whole_packets_in_order() {
+        for step in 1..200 {
+            let (mut queue, mut pool) = (OutQueue::default(), Pool::default());
+            let packets: Vec<_> = (0..5).map(|n| packet(n, 20 + usize::from(n))).collect();
+            let mut out = narrow(step);
+            let all = packets.concat();
+            queue.write_through(&all, &mut out, 0.0, &mut pool).unwrap();
+            queue.push_control(b"CC", false).unwrap();
+            while !queue.is_empty() {
+                out.room = step;
+                queue.write(&mut out, &mut pool).unwrap();
+            }
+            let at = out.seen.windows(2).position(|w| w == b"CC").unwrap();
+            let mut boundary = 0;
+            let mut boundaries = vec![0];
+            for packet in &packets {
+                boundary += packet.len();
+                boundaries.push(boundary);
+            }
+            assert!(boundaries.contains(&at), "control at {at} with steps of {step}");
+            out.seen.drain(at..at + 2);
+            assert_eq!(out.seen, all);
+        }
+    }
+
+    #[test]
+    fn old_data_stops_new_data_until_it_is_written() {
+        let (mut queue, mut pool) = (OutQueue::default(), Pool::default());
+        queue.append(0.0, &mut pool, |tail| tail.extend_from_slice(&packet(1, 10)));
+        assert!(queue.accepts(1000, 0.09));
+        assert!(!queue.accepts(1000, 0.2));
+        assert!(!queue.accepts(DATA_LIMIT, 0.0));
+        queue.write(&mut narrow(1000), &mut pool).unwrap();
+        assert!(queue.accepts(1000, 0.2));
+    }
+
+    #[test]
+    fn a_dead_link_gives_back_the_packets_it_did_not_start() {
+        let (mut queue, mut pool) = (OutQueue::default(), Pool::default());
+        let packets = [packet(1, 10), packet(2, 10), packet(3, 10)];
+        queue.append(0.0, &mut pool, |tail| tail.extend_from_slice(&packets.concat()));
+        queue.write(&mut narrow(7), &mut pool).unwrap();
+        assert_eq!(queue.take_unwritten().concat(), packets[1..].concat());
+        let mut out = narrow(1000);
+        queue.write(&mut out, &mut pool).unwrap();
+        assert_eq!(out.seen, packets[0][7..]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn too_much_control_is_refused() {
+        let mut queue = OutQueue::default();
+        assert_eq!(queue.push_control(&vec![0; CONTROL_LIMIT], false), Ok(()));
+        assert_eq!(queue.push_control(&[0], false), Err(TooFarBehind));
+    }
+}

@@ -1,0 +1,81 @@
+//! TCP sockets as links want them: listening, dialling, options.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+/// Unsent bytes the kernel may hold for a link. More only adds delay; less than two super-packets costs
+/// throughput.
+const UNSENT_LIMIT: u32 = 256 << 10;
+/// A connection whose bytes stay unacknowledged this long is dead, whatever its retransmission timer says.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Hellos keep a link alive and find it dead; keepalive only clears what both miss (a guess).
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const BACKLOG: i32 = 128;
+
+/// Listen on all of `addresses`. An IPv6 wildcard serves IPv4 too, unless IPv4 is listed on the same port.
+pub fn listen(addresses: &[SocketAddr], mark: u32) -> io::Result<Vec<TcpListener>> {
+    let both = |port| {
+        addresses
+            .iter()
+            .any(|other| other.is_ipv4() && other.port() == port && port != 0)
+    };
+    addresses
+        .iter()
+        .map(|address| listen_on(*address, both(address.port()), mark))
+        .collect()
+}
+
+fn listen_on(address: SocketAddr, only_v6: bool, mark: u32) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.set_reuse_address(true)?;
+    if mark != 0 {
+        socket.set_mark(mark)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Begin to connect; the socket becomes writable when it has or has not.
+pub fn connect(remote: SocketAddr, mark: u32) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(remote), Type::STREAM, Some(Protocol::TCP))?;
+    if mark != 0 {
+        socket.set_mark(mark)?;
+    }
+    socket.set_nonblocking(true)?;
+    match socket.connect(&remote.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(socket.into())
+}
+
+/// Make an established connection fit to be a link.
+pub fn tune(stream: TcpStream) -> io::Result<TcpStream> {
+    let socket = Socket::from(stream);
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT_LIMIT)?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    Ok(socket.into())
+}
+
+/// The address without an IPv4-mapped disguise.
+pub fn plain(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+            Some(v4) => SocketAddr::new(IpAddr::V4(v4), v6.port()),
+            None => address,
+        },
+        SocketAddr::V4(_) => address,
+    }
+}

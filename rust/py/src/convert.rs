@@ -1,0 +1,121 @@
+//! Values and errors of the data plane as Python has them.
+
+use std::io;
+
+use pyo3::exceptions::{PyMemoryError, PyOSError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+use zosnet_core::fib::FibError;
+use zosnet_io::events::Event;
+use zosnet_io::handoff::LinkInfo;
+use zosnet_io::node::StartError;
+
+/// `bytes` as an array, or a ValueError that names the argument.
+pub fn array<const N: usize>(bytes: &[u8], name: &str) -> PyResult<[u8; N]> {
+    bytes
+        .try_into()
+        .map_err(|_| PyValueError::new_err(format!("{name} must have {N} bytes, not {}", bytes.len())))
+}
+
+/// OSError with errno, whose subclass Python picks by it: FileNotFoundError, PermissionError and so on.
+fn os_error(what: &str, error: &io::Error) -> PyErr {
+    match error.raw_os_error() {
+        Some(errno) => {
+            let text = error.to_string();
+            let text = text.split(" (os error").next().unwrap_or_default();
+            PyOSError::new_err((errno, format!("{what}{text}")))
+        }
+        None => PyOSError::new_err(format!("{what}{error}")),
+    }
+}
+
+/// Why the data plane didn't start.
+pub fn start_error(error: StartError) -> PyErr {
+    match error {
+        StartError::Secret => PyValueError::new_err("the secret is not a usable X25519 key"),
+        StartError::Tun(error) => os_error("TUN device: ", &error),
+        StartError::Tcp(error) => os_error("TCP listener: ", &error),
+        StartError::Quic(error) => os_error("QUIC listener: ", &error),
+        StartError::System(error) => os_error("", &error),
+    }
+}
+
+/// Why route records were refused.
+pub fn fib_error(error: FibError) -> PyErr {
+    match error {
+        FibError::Length(_) | FibError::Record(_) => PyValueError::new_err(error.to_string()),
+        FibError::Full(_) => PyMemoryError::new_err(error.to_string()),
+    }
+}
+
+/// An event as a tuple, its kind first.
+pub fn event_tuple(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>> {
+    match event {
+        Event::Control {
+            link,
+            packet,
+            at,
+            rtt,
+        } => ("control", link.up.link, PyBytes::new(py, &packet), at, rtt).into_pyobject(py),
+        Event::LinkUp(up, at) => {
+            let (local, remote) = (up.local.to_string(), up.remote.ip().to_string());
+            (
+                "link_up",
+                up.link,
+                up.token,
+                up.proto,
+                local,
+                remote,
+                up.remote.port(),
+                at,
+            )
+                .into_pyobject(py)
+        }
+        Event::DialFailed(token, errno, reason) => ("dial_failed", token, errno, reason).into_pyobject(py),
+        Event::LinkDown(link, reason, at) => ("link_down", link, reason, at).into_pyobject(py),
+        Event::Stalled(link, stalled, at) => {
+            (if stalled { "stalled" } else { "resumed" }, link, at).into_pyobject(py)
+        }
+        Event::Busy(link, busy, at) => (if busy { "busy" } else { "idle" }, link, at).into_pyobject(py),
+        Event::NeedRoute(destination) => ("need_route", PyBytes::new(py, &destination)).into_pyobject(py),
+        Event::Message {
+            source,
+            destination,
+            key,
+            body,
+        } => {
+            let bytes = |bytes: &[u8]| PyBytes::new(py, bytes);
+            (
+                "message",
+                bytes(&source),
+                bytes(&destination),
+                bytes(&key),
+                bytes(&body),
+            )
+                .into_pyobject(py)
+        }
+        Event::Probe(packet, at) => ("probe", PyBytes::new(py, &packet), at).into_pyobject(py),
+        Event::Failed(text) => ("failed", text).into_pyobject(py),
+    }
+}
+
+/// Figures of a link as a dict.
+pub fn link_dict(py: Python<'_>, info: LinkInfo) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("id", info.up.link)?;
+    dict.set_item("token", info.up.token)?;
+    dict.set_item("proto", info.up.proto)?;
+    dict.set_item("local", info.up.local.to_string())?;
+    dict.set_item("remote", info.up.remote.to_string())?;
+    dict.set_item("tx_bytes", info.tx_bytes)?;
+    dict.set_item("rx_bytes", info.rx_bytes)?;
+    dict.set_item("tx_packets", info.tx_packets)?;
+    dict.set_item("rx_packets", info.rx_packets)?;
+    dict.set_item("queued_bytes", info.queued_bytes)?;
+    dict.set_item("dropped", info.dropped)?;
+    dict.set_item("rtt", info.rtt)?;
+    dict.set_item("stalled", info.stalled)?;
+    dict.set_item("busy", info.busy)?;
+    dict.set_item("since", info.since)?;
+    Ok(dict)
+}

@@ -133,12 +133,14 @@ class Process:
         """The first record of that `event`, waited for. Raises LabError; a program that died says how."""
 
         def found() -> dict[str, object] | None:
-            ended = not self.is_running
+            ended, record = not self.is_running, None
             for record in self.records():
                 if record.get("event") == event:
                     return record
             if ended:
-                raise LabError(f"{self.name} ended ({self.returncode}) without {event!r}: {self.tail(10)}")
+                last = json.dumps(record) if record else ""
+                said = f"{last} {self.tail(10)}".strip()
+                raise LabError(f"{self.name} ended ({self.returncode}) without {event!r}: {said}")
             return None
 
         return until(f"{self.name} says {event!r}", found, within=within, seen=lambda: self.tail(5))

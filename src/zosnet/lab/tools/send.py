@@ -63,8 +63,8 @@ def main() -> int:
     say("connected", **identity(stream))
     try:
         sent = transfer(stream, path, mbit)
+        same = identity(stream)  # now, because the receiver closes as soon as it has all
         stream.shutdown(socket.SHUT_WR)
-        same = identity(stream)  # before the receiver, who has it all by its answer, closes its side
         stream.settimeout(PATIENCE)
         verdict = stream.recv(100).decode()
         say("done", sent=sent, verdict=verdict, queued=unacknowledged(stream), **same)

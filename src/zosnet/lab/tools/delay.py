@@ -5,7 +5,7 @@
 A line `{"delay_ms": 5}` on stdin changes the delay for frames that arrive from then on; order is kept. Frames
 come and go with their virtio header (PACKET_VNET_HDR), so a 64 KB segmentation train passes as one: that is
 what lets a loop in Python carry gigabits. On links whose ends have segmentation switched off every frame is
-single, and the loop is good for about 200 Mbit/s beside other work.
+single, and the loop is good for 500 Mbit/s on an idle machine, half of that beside other work.
 """
 
 from __future__ import annotations

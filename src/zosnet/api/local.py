@@ -1,23 +1,21 @@
 """The node's own API, served on its unix socket: every operation declared once, with what it takes and gives.
 
-    GET  /v1/status /v1/peers /v1/routes /v1/key /v1/doctor /metrics /openapi.json
-    POST /v1/peers, DELETE /v1/peers/{endpoint}
-    POST /v1/ping /v1/trace              a JSON document a line, as the answers come
-    POST /v1/messages, GET /v1/messages, GET /v1/messages/{id}
-    POST /v1/reload /v1/shutdown
+GET  /v1/status /v1/peers /v1/routes /v1/key /v1/doctor /metrics /openapi.json
+POST /v1/peers, DELETE /v1/peers/{endpoint}
+POST /v1/ping /v1/trace              a JSON document a line, as the answers come
+POST /v1/messages, GET /v1/messages, GET /v1/messages/{id}
+POST /v1/reload /v1/shutdown
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import unquote
 
 import zosnet
 from zosnet.api.openapi import document
 from zosnet.api.operation import Call, No, Operation, Query, Text
 from zosnet.api.schema import parse
-from zosnet.model.errors import UsageError
 from zosnet.service import views
 from zosnet.service.node import Node
 
@@ -44,7 +42,7 @@ def add_peer(node: Node, call: Call) -> views.Done | No:
 
 
 def remove_peer(node: Node, call: Call) -> No | None:
-    endpoint = unquote(call.path["endpoint"])
+    endpoint = call.path["endpoint"]
     if node.remove_peer(endpoint):
         return None
     return No(f"{endpoint} is not a peer", remedy="`zosnet peers` lists them")
@@ -86,7 +84,10 @@ async def send_message(node: Node, call: Call) -> views.MessageSent | views.Mess
 
 async def receive_message(node: Node, call: Call) -> views.MessageView | None:
     timeout = call.seconds("timeout", highest=LONGEST_WAIT) or 0.0
-    return await node.messages.receive(call.query.get("topic"), timeout, peek=call.flag("peek"))
+    query = call.query
+    return await node.messages.receive(
+        query.get("topic"), timeout, peek=call.flag("peek"), reply_to=query.get("reply_to")
+    )
 
 
 async def message_status(node: Node, call: Call) -> views.MessageStatus | No:
@@ -119,15 +120,16 @@ OPERATIONS: tuple[Operation, ...] = (
         body=views.PeerRequest, failures=(409,), status=201,
     ),
     Operation(
-        "DELETE", "/v1/peers/{endpoint:path}", "removePeer", "Want a peer no longer", remove_peer, failures=(404,)
+        "DELETE", "/v1/peers/{endpoint:path}", "removePeer", "Want a peer no longer",
+        remove_peer, failures=(404,),
     ),
     Operation("GET", "/v1/routes", "routes", "The routing table", routes, views.Routes),
     Operation("GET", "/v1/key", "key", "Who this node is", key, views.KeyView),
-    Operation("GET", "/v1/doctor", "doctor", "What is wrong, and what to do about it", doctor, views.Findings),
+    Operation("GET", "/v1/doctor", "doctor", "What is wrong, with remedies", doctor, views.Findings),
     Operation("GET", "/metrics", "metrics", "Prometheus metrics", metrics, str, media=METRICS_MEDIA),
     Operation(
-        "POST", "/v1/ping", "ping", "Echo requests to an address, a line for each outcome", ping, views.ProbeLine,
-        body=views.PingRequest, stream=True,
+        "POST", "/v1/ping", "ping", "Echo requests to an address, a line for each outcome",
+        ping, views.ProbeLine, body=views.PingRequest, stream=True,
     ),
     Operation(
         "POST", "/v1/trace", "trace", "The nodes on the way to an address, a line for each probe", trace,
@@ -135,21 +137,22 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "POST", "/v1/messages", "sendMessage", "Send a message; with reply_timeout wait for the reply to it",
-        send_message, views.MessageSent | views.MessageView, body=views.MessageRequest, failures=(408,), status=201,
-        query=(Query("reply_timeout", "number", "seconds to wait for a reply"),),
+        send_message, views.MessageSent | views.MessageView, body=views.MessageRequest, failures=(408,),
+        status=201, query=(Query("reply_timeout", "number", "seconds to wait for a reply"),),
     ),
     Operation(
-        "GET", "/v1/messages", "receiveMessage", "Take the next message", receive_message, views.MessageView | None,
-        failures=(204,),
+        "GET", "/v1/messages", "receiveMessage", "Take the next message",
+        receive_message, views.MessageView | None, failures=(204,),
         query=(
             _WAIT,
             Query("topic", "string", "only messages on this topic (base64)"),
             Query("peek", "boolean", "leave it in the queue"),
+            Query("reply_to", "string", "only the reply to the message with this id"),
         ),
     ),
     Operation(
-        "GET", "/v1/messages/{id}", "messageStatus", "How far a message that was sent has come", message_status,
-        views.MessageStatus, failures=(404,),
+        "GET", "/v1/messages/{id}", "messageStatus", "How far a message that was sent has come",
+        message_status, views.MessageStatus, failures=(404,),
         query=(Query("timeout", "number", "seconds to wait for it to be received or aborted"),),
     ),
     Operation("POST", "/v1/reload", "reload", "Read the settings again", reload, views.ReloadReport),

@@ -72,7 +72,10 @@ def _responses(operation: Operation, schemas: dict[str, Schema]) -> dict[str, An
     else:
         media = "application/x-ndjson" if operation.stream else operation.media
         schema = schema_of(operation.answer, schemas)
-        found[str(operation.status)] = {"description": operation.summary, "content": {media: {"schema": schema}}}
+        found[str(operation.status)] = {
+            "description": operation.summary,
+            "content": {media: {"schema": schema}},
+        }
     for status in sorted({400, 500, *operation.failures} - {204}):
         found[str(status)] = {"description": _MEANING[status], "content": failure}
     if 204 in operation.failures:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -68,7 +70,7 @@ class Call:
         return text == "true"
 
     def seconds(self, name: str, *, highest: float) -> float | None:
-        """A duration among the query parameters, None when absent. Raises UsageError outside 0 to `highest`."""
+        """A duration in the query, None when absent. Raises UsageError outside 0 to `highest`."""
         text = self.query.get(name)
         if text is None:
             return None
@@ -120,7 +122,9 @@ def json_response(value: Any, status: int = 200) -> Response:
 
 def failure_response(error: ZosnetError) -> Response:
     """An exception of ours as an HTTP response."""
-    kind, status = next((k, s) for cls, k, s in [*_KINDS, (ZosnetError, "host", 500)] if isinstance(error, cls))
+    kind, status = next(
+        ((kind, status) for cls, kind, status in _KINDS if isinstance(error, cls)), ("host", 500)
+    )
     return json_response(error_body(kind, error.message, error.remedy), status)
 
 
@@ -134,15 +138,33 @@ def _endpoint(operation: Operation, service: Any) -> Callable[[Request], Awaitab
         try:
             call = Call(dict(request.path_params), dict(request.query_params), await _body(request))
             answer = operation.handler(service, call)
-            if isinstance(answer, Awaitable):
-                answer = await answer
-            if isinstance(answer, AsyncIterator):
+            if inspect.isawaitable(answer):
+                answer = await _while_connected(request, answer)
+            if inspect.isasyncgen(answer):
                 return await _stream(answer)
         except ZosnetError as error:
             return failure_response(error)
         return _respond(operation, answer)
 
     return endpoint
+
+
+async def _while_connected(request: Request, work: Awaitable[Answer]) -> Answer:
+    """Wait for `work`, but only as long as the client does: a message must not go to one that left."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnect(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else Response(status_code=204)
+    finally:
+        for each in (task, gone):
+            each.cancel()
+        await asyncio.wait({task, gone})
+
+
+async def _disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _respond(operation: Operation, answer: Answer) -> Response:
@@ -153,7 +175,7 @@ def _respond(operation: Operation, answer: Answer) -> Response:
             return answer
         case Text(body, media):
             return Response(body, media_type=media)
-        case None if operation.answer is None:
+        case None:
             return Response(status_code=204)
         case _:
             return json_response(render(answer), operation.status)

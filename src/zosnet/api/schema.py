@@ -124,7 +124,9 @@ def validate(schema: Schema, value: Any, definitions: dict[str, Schema], where: 
         return [f"{where} must be of type {kind}"]
     if kind == "array":
         items = schema.get("items", {})
-        return [t for n, item in enumerate(value) for t in validate(items, item, definitions, f"{where}[{n}]")]
+        return [
+            t for n, item in enumerate(value) for t in validate(items, item, definitions, f"{where}[{n}]")
+        ]
     return _object_trouble(schema, value, definitions, where) if kind == "object" else []
 
 

@@ -1,6 +1,7 @@
 """HTTP servers inside the node's own event loop.
 
-uvicorn with its signal handling taken out: the daemon owns its signals, and stopping goes in the daemon's order.
+uvicorn with its signal handling taken out: the daemon owns its signals, and stopping goes in the daemon's
+order.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ GRACE = 1
 
 
 def application(operations: tuple[Operation, ...], service: Any) -> Starlette:
-    """The web application of a table of operations. Whatever goes wrong is answered in the one error shape."""
+    """The web application of a table of operations. Every error is answered in the one shape."""
     return Starlette(
         routes=routes_of(operations, service),
         exception_handlers={HTTPException: _not_found, Exception: _bug},
@@ -45,7 +46,9 @@ async def _not_found(_: Request, error: Exception) -> Response:
 
 
 async def _bug(request: Request, error: Exception) -> Response:
-    return json_response(error_body("host", f"this is a bug: {type(error).__name__}", "the log says more"), 500)
+    return json_response(
+        error_body("host", f"this is a bug: {type(error).__name__}", "the log says more"), 500
+    )
 
 
 class HttpServer(uvicorn.Server):

@@ -50,7 +50,9 @@ def _clear(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise HostError(f"{path} is there and is not a socket", remedy="remove it, or choose another with --socket")
+        raise HostError(
+            f"{path} is there and is not a socket", remedy="remove it, or choose another with --socket"
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:
@@ -100,7 +102,9 @@ def listen_tcp(host: str, port: int, what: str) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise HostError(_trouble(error, host, port, what), remedy=f"choose another address with {what}") from None
+        raise HostError(
+            _trouble(error, host, port, what), remedy=f"choose another address with {what}"
+        ) from None
     listener.setblocking(False)
     return listener
 

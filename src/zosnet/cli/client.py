@@ -98,7 +98,9 @@ class Client:
         except (FileNotFoundError, ConnectionRefusedError):
             raise HostError(f"no node is running at {self.path}", remedy=_START) from None
         except PermissionError:
-            raise HostError(f"{self.path} may not be opened", remedy="use sudo, or the node's own user") from None
+            raise HostError(
+                f"{self.path} may not be opened", remedy="use sudo, or the node's own user"
+            ) from None
         except TimeoutError:
             raise HostError("the node did not answer in time", remedy="look at its log") from None
         except (OSError, http.client.HTTPException) as error:

@@ -8,7 +8,9 @@ from zosnet.cli.client import Client
 
 __all__ = ["json_option", "node_of", "socket_of"]
 
-json_option = click.option("--json", "as_json", is_flag=True, help="For programs: JSON with a versioned `schema`.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="For programs: JSON with a versioned `schema`."
+)
 
 
 def socket_of(ctx: click.Context) -> str:

@@ -31,9 +31,13 @@ def message() -> None:
 
 @message.command()
 @click.option("-w", "--wait", is_flag=True, help="Wait for a reply and print it.")
-@click.option("--timeout", type=click.FloatRange(0, 86400), help="Seconds to wait; without it, as long as it takes.")
+@click.option(
+    "--timeout", type=click.FloatRange(0, 86400), help="Seconds to wait; without it, as long as it takes."
+)
 @click.option("-t", "--topic", default="", help="The topic, up to 255 bytes.")
-@click.option("--msg-path", type=click.Path(dir_okay=False), help="Send the content of this file (- is standard input).")
+@click.option(
+    "--msg-path", type=click.Path(dir_okay=False), help="Send the content of this file (- is standard input)."
+)
 @click.option("--reply-to", metavar="ID", help="This is the reply to the message with that id.")
 @json_option
 @click.argument("destination")
@@ -41,6 +45,8 @@ def message() -> None:
 @click.pass_context
 def send(
     ctx: click.Context,
+    /,
+    *,
     wait: bool,
     timeout: float | None,
     topic: str,
@@ -105,14 +111,23 @@ def _await_reply(node: Client, identifier: str, timeout: float | None, as_json: 
 
 
 @message.command()
-@click.option("--timeout", type=click.FloatRange(0, 86400), help="Seconds to wait; without it, as long as it takes.")
+@click.option(
+    "--timeout", type=click.FloatRange(0, 86400), help="Seconds to wait; without it, as long as it takes."
+)
 @click.option("-t", "--topic", help="Only messages on this topic.")
 @click.option("--msg-path", type=click.Path(dir_okay=False), help="Write the payload into this file.")
 @click.option("--raw", is_flag=True, help="Print the payload alone, as it came.")
 @json_option
 @click.pass_context
 def receive(
-    ctx: click.Context, timeout: float | None, topic: str | None, msg_path: str | None, raw: bool, as_json: bool
+    ctx: click.Context,
+    /,
+    *,
+    timeout: float | None,
+    topic: str | None,
+    msg_path: str | None,
+    raw: bool,
+    as_json: bool,
 ) -> int:
     """Take the next message that came and print it. Exit code 1 when none came in time."""
     node = node_of(ctx)
@@ -167,7 +182,9 @@ def _payload(text: str | None, path: str | None) -> bytes:
     try:
         return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
-        raise HostError(f"{path} can't be read: {error.strerror}", remedy="check the path and its permissions") from None
+        raise HostError(
+            f"{path} can't be read: {error.strerror}", remedy="check the path and its permissions"
+        ) from None
 
 
 def _write(path: str, content: bytes) -> None:
@@ -175,7 +192,8 @@ def _write(path: str, content: bytes) -> None:
         Path(path).write_bytes(content)
     except OSError as error:
         raise HostError(
-            f"{path} can't be written: {error.strerror}", remedy="check the path, its permissions and the free space"
+            f"{path} can't be written: {error.strerror}",
+            remedy="check the path, its permissions and the free space",
         ) from None
 
 

@@ -15,7 +15,11 @@ __all__ = ["down", "metrics", "reload", "stats", "status"]
 
 @click.command()
 @click.option(
-    "--timeout", default=15.0, show_default=True, type=click.FloatRange(0, 3600), help="Seconds to wait for the end."
+    "--timeout",
+    default=15.0,
+    show_default=True,
+    type=click.FloatRange(0, 3600),
+    help="Seconds to wait for the end.",
 )
 @click.pass_context
 def down(ctx: click.Context, timeout: float) -> None:
@@ -27,7 +31,8 @@ def down(ctx: click.Context, timeout: float) -> None:
         while node.is_running():
             if time.monotonic() >= end:
                 raise HostError(
-                    f"the node has not stopped within {timeout:g} s", remedy="look at its log; a second SIGTERM forces it"
+                    f"the node has not stopped within {timeout:g} s",
+                    remedy="look at its log; a second SIGTERM forces it",
                 )
             time.sleep(0.05)
     say("stopped")

@@ -102,7 +102,11 @@ def duration(seconds: float | None) -> str:
     """A number of seconds, short; `-` when unknown."""
     if seconds is None:
         return "-"
-    for length, unit, next_length, next_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+    for length, unit, next_length, next_unit in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "m"),
+        (60, "m", 1, "s"),
+    ):
         if seconds >= length:
             return f"{int(seconds // length)}{unit} {int(seconds % length // next_length)}{next_unit}"
     return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"

@@ -15,18 +15,40 @@ __all__ = ["ping", "trace"]
 
 @click.command()
 @click.argument("destination")
-@click.option("-c", "--count", default=4, show_default=True, type=click.IntRange(1, 100_000), help="How many.")
 @click.option(
-    "-i", "--interval", default=1.0, show_default=True, type=click.FloatRange(0.01, 3600), help="Seconds between two."
+    "-c", "--count", default=4, show_default=True, type=click.IntRange(1, 100_000), help="How many."
 )
 @click.option(
-    "-W", "--timeout", default=2.0, show_default=True, type=click.FloatRange(0.01, 60), help="Seconds to wait for one."
+    "-i",
+    "--interval",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0.01, 3600),
+    help="Seconds between two.",
 )
-@click.option("-s", "--size", default=56, show_default=True, type=click.IntRange(16, 1200), help="Bytes of data.")
+@click.option(
+    "-W",
+    "--timeout",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(0.01, 60),
+    help="Seconds to wait for one.",
+)
+@click.option(
+    "-s", "--size", default=56, show_default=True, type=click.IntRange(16, 1200), help="Bytes of data."
+)
 @json_option
 @click.pass_context
 def ping(
-    ctx: click.Context, destination: str, count: int, interval: float, timeout: float, size: int, as_json: bool
+    ctx: click.Context,
+    /,
+    *,
+    destination: str,
+    count: int,
+    interval: float,
+    timeout: float,
+    size: int,
+    as_json: bool,
 ) -> int:
     """Ask the node at DESTINATION, an overlay address or a public key, for an echo.
 
@@ -34,7 +56,13 @@ def ping(
     `zosnet trace` shows how far it goes. `unreachable` is an answer of a node on the way, or of this one.
     Exit code 1 when no echo came at all.
     """
-    body = {"destination": destination, "count": count, "interval": interval, "timeout": timeout, "size": size}
+    body = {
+        "destination": destination,
+        "count": count,
+        "interval": interval,
+        "timeout": timeout,
+        "size": size,
+    }
     lines = []
     for line in node_of(ctx).stream("/v1/ping", body):
         lines.append(line)
@@ -66,15 +94,20 @@ def _summary(destination: str, sent: int, times: list[float]) -> str:
     "-m", "--max-hops", default=16, show_default=True, type=click.IntRange(1, 64), help="How far to look."
 )
 @click.option(
-    "-W", "--timeout", default=1.0, show_default=True, type=click.FloatRange(0.01, 60), help="Seconds to wait for a hop."
+    "-W",
+    "--timeout",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0.01, 60),
+    help="Seconds to wait for a hop.",
 )
 @json_option
 @click.pass_context
 def trace(ctx: click.Context, destination: str, max_hops: int, timeout: float, as_json: bool) -> int:
     """The nodes on the way to DESTINATION, an overlay address or a public key.
 
-    A hop is shown by the network of its node. `*` is a hop that didn't answer; those beyond it may. Exit code 1
-    when the destination itself was not reached.
+    A hop is shown by the network of its node. `*` is a hop that didn't answer; those beyond it may. Exit
+    code 1 when the destination itself was not reached.
     """
     reached = False
     body = {"destination": destination, "max_hops": max_hops, "timeout": timeout}

@@ -20,7 +20,8 @@ _COLUMNS = ("prefix", "next hop", "metric", "seqno", "node")
 def routes(ctx: click.Context, as_json: bool) -> None:
     """The ways to other nodes. Without a sub-command, those in use.
 
-    The metric is the sum of the links' costs on the way: a round trip in milliseconds and a constant for each.
+    The metric is the sum of the links' costs on the way: a round trip in milliseconds and a constant for
+    each.
     """
     if ctx.invoked_subcommand is None:
         _show(ctx, "selected", as_json)

@@ -29,7 +29,7 @@ def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def watchdog_interval(environ: Mapping[str, str] = os.environ) -> float | None:
-    """How often, in seconds, to send `WATCHDOG=1`: half of what the manager allows. None without a watchdog."""
+    """How often, in seconds, to send `WATCHDOG=1`: half of what is allowed. None without."""
     try:
         microseconds = int(environ.get("WATCHDOG_USEC", ""))
     except ValueError:

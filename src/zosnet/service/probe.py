@@ -1,7 +1,7 @@
 """Ping and trace: echo requests of this node's own, and what came back.
 
-The data plane carries the packets and says when an answer arrived, so that the interpreter's delays are not in
-the round trip's end; they are in its beginning only by the time of one call.
+The data plane carries the packets and says when an answer arrived, so that the interpreter's delays are not
+in the round trip's end; they are in its beginning only by the time of one call.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def overlay_address(text: str) -> IPv6Address:
         address = IPv6Address(text)
     except ValueError:
         raise UsageError(
-            f"{text!r} is neither an address nor a public key", remedy="`zosnet key` on the other node shows both"
+            f"{text!r} is neither an address nor a public key",
+            remedy="`zosnet key` on the other node shows both",
         ) from None
     if not OVERLAY.contains(int(address)):
         raise UsageError(f"{address} is outside of the overlay", remedy=f"overlay addresses lie in {OVERLAY}")
@@ -102,14 +103,18 @@ class Prober:
         for sequence in range(1, request.count + 1):
             started = self._clock()
             outcome = await self._ask(
-                destination, identifier, sequence & 0xFFFF, HOP_LIMIT, request.timeout, request.size
+                destination,
+                (identifier, sequence & 0xFFFF),
+                hop=HOP_LIMIT,
+                patience=request.timeout,
+                size=request.size,
             )
             yield _line(sequence, HOP_LIMIT, outcome)
             if sequence < request.count:
                 await asyncio.sleep(max(started + request.interval - self._clock(), 0.0))
 
     async def trace(self, request: TraceRequest) -> AsyncIterator[ProbeLine]:
-        """Probe with growing hop limits until the destination answers, and yield the best answer of each hop."""
+        """Probe with growing hop limits until the destination answers, and yield what came of each."""
         destination = overlay_address(request.destination)
         _check(1 <= request.max_hops <= 64, "max_hops must be from 1 to 64")
         _check(1 <= request.attempts <= 10, "attempts must be from 1 to 10")
@@ -120,7 +125,9 @@ class Prober:
             outcome = _Outcome("timeout")
             for _ in range(request.attempts):
                 sequence += 1
-                outcome = await self._ask(destination, identifier, sequence, hop, request.timeout, 56)
+                outcome = await self._ask(
+                    destination, (identifier, sequence), hop=hop, patience=request.timeout, size=56
+                )
                 if outcome.kind != "timeout":
                     break
             yield _line(sequence, hop, outcome)
@@ -128,25 +135,25 @@ class Prober:
                 return
 
     async def _ask(
-        self, destination: IPv6Address, identifier: int, sequence: int, hop: int, timeout: float, size: int
+        self, destination: IPv6Address, key: tuple[int, int], *, hop: int, patience: float, size: int
     ) -> _Outcome:
-        _check(0.01 <= timeout <= 60, "timeout must be from 0.01 to 60 seconds")
+        _check(0.01 <= patience <= 60, "timeout must be from 0.01 to 60 seconds")
         if self._own.contains(int(destination)):
             return _Outcome("reply", str(destination), 0.0)
         if len(self._waiting) >= MOST_AT_ONCE:
             raise HostError("too many probes are under way", remedy="wait until others have ended")
         data = self._magic + bytes(size - MAGIC_BYTES)
-        packet = EchoRequest(self._address, destination.packed, identifier, sequence, data, hop).encode()
+        packet = EchoRequest(self._address, destination.packed, *key, data, hop).encode()
         future: asyncio.Future[_Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting[identifier, sequence] = (self._clock(), future)
+        self._waiting[key] = (self._clock(), future)
         try:
             self._inject(packet)
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(patience):
                 return await future
         except TimeoutError:
             return _Outcome("timeout", reason="no answer")
         finally:
-            del self._waiting[identifier, sequence]
+            del self._waiting[key]
 
     def _next_identifier(self) -> int:
         self._identifier = self._identifier % 0xFFFF + 1

@@ -13,7 +13,8 @@ from zosnet.service.peering import Address
 
 __all__ = ["interleaved", "literal", "resolve"]
 
-# Longer than two tries of a common resolver (5 s each) are not worth waiting for: the next attempt asks again.
+# Longer than two tries of a common resolver (5 s each) are not worth waiting for: the next attempt asks
+# again.
 TIMEOUT = 10.0
 
 

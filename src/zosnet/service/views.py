@@ -1,4 +1,5 @@
-"""What the node says of itself, as plain values: the one truth behind the API, the command line and the metrics.
+"""What the node says of itself, as plain values: the one truth behind the API, the command line and the
+metrics.
 
 Field names are those of the JSON. Times are seconds, round trips milliseconds, sizes bytes. A value that is
 not known is None. Each top-level answer carries `schema`, its name and version: fields may be added under the
@@ -142,8 +143,10 @@ class RouteView:
     public_key: str
     address: str
     next_hop: str
+    link: int
     metric: int | None
     seqno: int
+    expires_in: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +203,7 @@ class ProbeLine:
 
 @dataclass(frozen=True, slots=True)
 class MessageRequest:
-    """A message to send: one of `address` and `public_key` names the receiver. Payload and topic are base64."""
+    """A message to send, to an `address` or a `public_key`. Payload and topic are base64."""
 
     payload: str
     address: str | None = None

@@ -1,0 +1,298 @@
+"""The one loop around the pure machines: facts from the data plane in, their actions out.
+
+    data plane ──events──> peering, Speaker, Courier, Prober ──actions──> data plane
+
+Everything happens in turns. A turn takes a batch of events, wakes the machines whose time has come, and
+carries
+out what they want; routes come before control packets, so that traffic moves before the news of it. Between
+two full batches the loop goes round, so that the API stays alive in a storm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from ipaddress import IPv6Address, ip_address
+from typing import assert_never
+
+from zosnet.babel import Disconnect, Install, Remove, Send, Speaker, Unreachable
+from zosnet.dataplane import events
+from zosnet.dataplane.protocol import Dataplane
+from zosnet.model.errors import HostError, PeerError
+from zosnet.model.prefix import Prefix
+from zosnet.service import peering, route_batch
+from zosnet.service.messages import Messages
+from zosnet.service.peering import Address, Peering
+from zosnet.service.probe import Prober
+from zosnet.wire.babel import Tlv, Update, decode_control, encode_control
+
+__all__ = ["Driver", "static_cost"]
+
+log = logging.getLogger("zosnet.node")
+
+BATCH = 1024
+# Rounds of actions in one turn: a Speaker with a long dump to send gives it slice by slice.
+ROUNDS = 8
+# How often the routes that carried packets are told to the Speaker, which refreshes them before they expire.
+USED_EVERY = 5.0
+_USED_BYTES = 17
+
+
+def static_cost(proto: str, ip: str) -> int:
+    """What a link costs beside its round trip (reference, section 2.8)."""
+    address = ip_address(ip)
+    is_ipv4 = address.version == 4 or (isinstance(address, IPv6Address) and address.ipv4_mapped is not None)
+    return (7 if proto == "quic" else 10) + (5 if is_ipv4 else 0)
+
+
+class Driver:
+    """Drives one node's machines. `resolve` finds a peer's addresses, and tells Peering later."""
+
+    def __init__(
+        self,
+        dataplane: Dataplane,
+        speaker: Speaker,
+        peers: Peering,
+        messages: Messages,
+        prober: Prober,
+        *,
+        resolve: Callable[[peering.Resolve], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.counters = {"control.malformed": 0, "control.ignored": 0, "control.unknown_link": 0}
+        self._dataplane = dataplane
+        self._speaker = speaker
+        self._peers = peers
+        self._messages = messages
+        self._prober = prober
+        self._resolve = resolve
+        self._clock = clock
+        self._routed: set[int] = set()
+        self._wakeup = asyncio.Event()
+        self._next_used = 0.0
+
+    async def run(self) -> None:
+        """Until cancelled. Raises HostError when the data plane can't go on."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._dataplane.fd, self._wakeup.set)
+        try:
+            while True:
+                more = self.turn()
+                await asyncio.sleep(0)
+                if not more:
+                    await self._rest()
+        finally:
+            loop.remove_reader(self._dataplane.fd)
+
+    def nudge(self) -> None:
+        """Something was asked of a machine: carry out its actions soon."""
+        self._wakeup.set()
+
+    def turn(self) -> bool:
+        """One turn; True when another should follow at once."""
+        self._wakeup.clear()
+        batch = self._dataplane.drain_events(BATCH)
+        now = self._clock()
+        for event in batch:
+            self._take(event, now)
+        self._wake(now)
+        more = self._act(now)
+        return more or len(batch) == BATCH
+
+    def retire(self) -> None:
+        """Withdraw this node's route from all neighbours."""
+        now = self._clock()
+        self._speaker.retire(now)
+        for _ in range(ROUNDS):
+            if not self._act_routing(now):
+                break
+
+    # --- facts in
+
+    def _take(self, event: events.Event, now: float) -> None:
+        match event:
+            case events.ControlReceived():
+                self._take_control(event, now)
+            case events.LinkUp():
+                self._take_link(event, now)
+            case events.LinkDown(link, reason):
+                self._lose(link, reason, now)
+            case events.DialFailed(token, _, reason):
+                self._peers.dial_failed(token, reason, now)
+            case events.RouteNeeded(destination):
+                self._speaker.route_needed(int.from_bytes(destination, "big"), now)
+            case events.MessageReceived(source, destination, key, body):
+                self._messages.take(source, destination, key, body, now)
+            case events.ProbeReceived(packet, at):
+                self._prober.receive(packet, at)
+            case events.Failed(text):
+                raise HostError(
+                    f"the data plane failed: {text}", remedy="start the node again; report it if it returns"
+                )
+            case _:
+                self._take_state(event, now)
+
+    def _take_state(
+        self, event: events.Stalled | events.Resumed | events.Busy | events.Idle, now: float
+    ) -> None:
+        if event.link not in self._routed:
+            return
+        match event:
+            case events.Stalled(link):
+                log.info("link_stalled link=%d peer=%s", link, self._name(link))
+                self._speaker.neighbour_stalled(link, now)
+            case events.Resumed(link):
+                log.info("link_resumed link=%d peer=%s", link, self._name(link))
+                self._speaker.neighbour_resumed(link, now)
+            case events.Busy(link):
+                self._speaker.neighbour_busy(link, True, now)
+            case events.Idle(link):
+                self._speaker.neighbour_busy(link, False, now)
+            case never:
+                assert_never(never)
+
+    def _take_control(self, event: events.ControlReceived, now: float) -> None:
+        link = event.link
+        if link not in self._routed:
+            self.counters["control.unknown_link"] += 1
+            return
+        try:
+            tlv = decode_control(event.packet)
+        except PeerError as error:
+            self.counters["control.malformed"] += 1
+            self._drop(link, error.message, now)
+            return
+        if tlv is None:
+            self.counters["control.ignored"] += 1
+        elif self._is_welcome(link, tlv, now):
+            self._speaker.receive(link, tlv, now, event.rtt)
+
+    def _is_welcome(self, link: int, tlv: Tlv, now: float) -> bool:
+        """Only the neighbour itself announces a route of metric 0: so we learn who it is."""
+        if not (isinstance(tlv, Update) and tlv.metric == 0):
+            return True
+        peer = self._peers.peer_of(link)
+        if peer is not None and peer.neighbour == tlv.router_id:
+            return True
+        if self._peers.recognised(link, tlv.router_id, now):
+            return True
+        self._leave(link, now)
+        return False
+
+    def _take_link(self, event: events.LinkUp, now: float) -> None:
+        address = Address(event.remote_ip.partition("%")[0], event.remote_port, _scope(event.remote_ip))
+        if not self._peers.link_up(event.link, event.token, event.proto, address, now):
+            return
+        log.info(
+            "link_up link=%d peer=%s inbound=%s", event.link, self._name(event.link), event.token is None
+        )
+        self._routed.add(event.link)
+        self._speaker.neighbour_up(event.link, static_cost(event.proto, address.ip), now)
+
+    def _lose(self, link: int, reason: str, now: float) -> None:
+        if link in self._routed:
+            log.info("link_down link=%d peer=%s reason=%r", link, self._name(link), reason)
+        self._leave(link, now)
+        self._peers.link_down(link, reason, now)
+
+    def _leave(self, link: int, now: float) -> None:
+        if link in self._routed:
+            self._routed.discard(link)
+            self._speaker.neighbour_down(link, now)
+
+    def _drop(self, link: int, reason: str, now: float) -> None:
+        """Close a link ourselves; its later LinkDown finds nothing left to do."""
+        self._lose(link, reason, now)
+        self._dataplane.close_link(link)
+
+    # --- time
+
+    def _wake(self, now: float) -> None:
+        for machine in (self._peers, self._speaker, self._messages):
+            due = machine.deadline()
+            if due is not None and due <= now:
+                machine.wake(now)
+        if now >= self._next_used:
+            self._next_used = now + USED_EVERY
+            self._tell_used(now)
+
+    def _tell_used(self, now: float) -> None:
+        packed = self._dataplane.used_routes()
+        used = [
+            Prefix(int.from_bytes(packed[at : at + 16], "big"), packed[at + 16])
+            for at in range(0, len(packed), _USED_BYTES)
+        ]
+        if used:
+            self._speaker.route_used(used, now)
+
+    async def _rest(self) -> None:
+        """Until something happens, or a machine's time has come."""
+        due = [
+            when for m in (self._peers, self._speaker, self._messages) if (when := m.deadline()) is not None
+        ]
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(min([self._next_used, *due])):
+                await self._wakeup.wait()
+
+    # --- actions out
+
+    def _act(self, now: float) -> bool:
+        self._act_peering()
+        more = self._act_routing(now)
+        for destination, body in self._messages.outgoing():
+            self._dataplane.send_message(destination, body)
+        return more
+
+    def _act_peering(self) -> None:
+        for action in self._peers.poll():
+            match action:
+                case peering.Resolve():
+                    self._resolve(action)
+                case peering.Dial(token, proto, address, timeout):
+                    self._dataplane.dial(token, proto, address.ip, address.port, address.scope, timeout)
+                case peering.Close(link, reason):
+                    log.info("link_closed link=%d reason=%r", link, reason)
+                    self._dataplane.close_link(link)
+                case peering.Forgotten(endpoint):
+                    log.info("peer_forgotten peer=%s", endpoint)
+                case never:
+                    assert_never(never)
+
+    def _act_routing(self, now: float) -> bool:
+        """Carry out what the Speaker wants. True when it has more to say than one turn should carry."""
+        for _ in range(ROUNDS):
+            actions = self._speaker.poll()
+            if not actions:
+                return False
+            routes = [action for action in actions if isinstance(action, Install | Unreachable | Remove)]
+            if routes:
+                self._dataplane.apply_routes(route_batch.pack(routes))
+            self._send([action for action in actions if isinstance(action, Send)])
+            for action in actions:
+                if isinstance(action, Disconnect):
+                    self._routed.discard(action.peer)
+                    self._drop(action.peer, action.reason, now)
+        return True
+
+    def _send(self, sends: list[Send]) -> None:
+        """Hand control packets down in one call. An Update that goes to many is one object, encoded once."""
+        batch: list[tuple[int, bytes]] = []
+        encoded: dict[int, bytes] = {}
+        for send in sends:
+            packet = encoded.get(id(send.tlv))
+            if packet is None:
+                packet = encoded[id(send.tlv)] = encode_control(send.tlv)
+            batch.append((send.peer, packet))
+        if batch:
+            self._dataplane.send_control(batch)
+
+    def _name(self, link: int) -> str:
+        peer = self._peers.peer_of(link)
+        return "-" if peer is None else str(peer.endpoint)
+
+
+def _scope(ip: str) -> int:
+    zone = ip.partition("%")[2]
+    return int(zone) if zone.isdigit() else 0

@@ -1,0 +1,110 @@
+"""From settings to a node on this machine: the key, the topics, the data plane, put together in this order.
+
+Each step that this machine may refuse says so in one line with a remedy.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from zosnet.dataplane.protocol import Dataplane
+from zosnet.message import Courier, Limits, TopicPolicy
+from zosnet.model.errors import HostError
+from zosnet.model.keys import SecretKey
+from zosnet.model.router_id import RouterId
+from zosnet.service.messages import Messages
+from zosnet.service.node import Node, new_router_id
+from zosnet.store.key_file import load_or_create_key
+from zosnet.store.settings import Settings
+
+__all__ = ["assemble", "explain", "launcher"]
+
+_EVENTS_LIMIT = 65536
+
+
+def launcher(settings: Settings, read_settings: Callable[[], Settings]) -> Callable[[], Node]:
+    """What makes the node of this machine. It raises HostError for all that the machine refuses."""
+
+    def make() -> Node:
+        from zosnet.dataplane.core import CoreDataplane
+        from zosnet.store.topics import load_topics
+
+        secret = load_or_create_key(settings.key_path, os.urandom(32))
+        topics = load_topics(settings.topic_config) if settings.topic_config else TopicPolicy()
+        router_id = new_router_id(secret.public())
+        try:
+            dataplane = CoreDataplane.open(
+                secret=secret,
+                router_id=router_id,
+                tun_name=None if settings.no_tun else settings.tun_name,
+                tun_mtu=settings.mtu,
+                tcp_port=settings.tcp_listen_port,
+                quic_port=None if settings.disable_quic else settings.quic_listen_port,
+                lanes=settings.lane_count,
+                firewall_mark=settings.firewall_mark,
+                events_limit=_EVENTS_LIMIT,
+            )
+        except OSError as error:
+            raise explain(error, settings) from error
+        return assemble(settings, secret, router_id, dataplane, topics=topics, read_settings=read_settings)
+
+    return make
+
+
+def assemble(
+    settings: Settings,
+    secret: SecretKey,
+    router_id: RouterId,
+    dataplane: Dataplane,
+    *,
+    topics: TopicPolicy | None = None,
+    read_settings: Callable[[], Settings] | None = None,
+) -> Node:
+    """A node over a data plane that is open already."""
+    courier = Courier(
+        limits=Limits(message_bytes=settings.message_limit),
+        # Message ids are drawn from it, and strangers must not guess those.
+        rng=random.SystemRandom(),
+        topics=topics or TopicPolicy(),
+    )
+    messages = Messages(courier, secret.public(), answer_limit=settings.message_limit)
+    return Node(settings, secret, router_id, dataplane, messages=messages, read_settings=read_settings)
+
+
+def explain(error: OSError, settings: Settings) -> HostError:
+    """What the data plane's refusal to start means to an operator."""
+    text = error.strerror or str(error)
+    match error.errno:
+        case errno.EADDRINUSE:
+            return HostError(
+                f"a port is taken by another program: {text}",
+                remedy="choose others with --tcp-listen-port and --quic-listen-port, or stop that program",
+            )
+        case errno.EADDRNOTAVAIL:
+            return HostError(
+                f"an address to listen on is not of this machine: {text}", remedy="check the settings"
+            )
+        case errno.EPERM | errno.EACCES if not settings.no_tun:
+            return HostError(
+                f"there is no permission to make the network device {settings.tun_name}",
+                remedy="use sudo, or run with --no-tun",
+            )
+        case errno.EPERM | errno.EACCES:
+            return HostError(
+                f"this machine gives no permission: {text}", remedy="use ports above 1023, or sudo"
+            )
+        case errno.ENOENT | errno.ENODEV | errno.ENXIO if not Path("/dev/net/tun").exists():
+            return HostError("this machine has no TUN device", remedy="modprobe tun, or run with --no-tun")
+        case errno.EBUSY | errno.EEXIST:
+            return HostError(
+                f"the network device {settings.tun_name} is in use",
+                remedy="choose another name with --tun-name",
+            )
+        case _:
+            return HostError(
+                f"the data plane could not start: {text}", remedy="`zosnet doctor` may know more"
+            )

@@ -1,0 +1,366 @@
+"""One node: its machines, put together, and what can be asked of it.
+
+    start ── inside a task group that the caller owns ──> running ── stop ──> retire, flush, close
+
+Everything that waits lives in the caller's task group. `stop` only says that the end is wanted; whoever
+runs the
+node awaits `stopping` and then calls `finish`, so that servers can be stopped in the right order around it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import zosnet
+from zosnet.babel import ORDERED_ZONE, Speaker, incarnation
+from zosnet.dataplane.protocol import Dataplane
+from zosnet.model.endpoint import Endpoint
+from zosnet.model.errors import HostError, PeerError, ZosnetError
+from zosnet.model.keys import PublicKey, SecretKey
+from zosnet.model.router_id import RouterId
+from zosnet.service import doctor, host_facts, metrics, peering, status, views
+from zosnet.service.discovery import Discovery
+from zosnet.service.driver import Driver
+from zosnet.service.memory import resident_bytes
+from zosnet.service.messages import Messages
+from zosnet.service.peering import Peering
+from zosnet.service.probe import Prober, overlay_address
+from zosnet.service.reload import compare
+from zosnet.service.resolver import literal, resolve
+from zosnet.store.settings import Settings
+
+__all__ = ["Node", "new_router_id"]
+
+log = logging.getLogger("zosnet.node")
+
+_MAGIC_BYTES = 8
+
+
+def new_router_id(public: PublicKey) -> RouterId:
+    """The router id of this start. The data plane needs it first, for its certificate."""
+    return RouterId.of(public, ORDERED_ZONE, incarnation(int(time.time()), os.urandom(2)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    secret: SecretKey
+    public: PublicKey
+    router_id: RouterId
+
+
+class Node:
+    """A node over a data plane, which it closes at its end.
+
+    `read_settings` is called at a reload; it raises when the settings are broken, and the old ones stay.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        secret: SecretKey,
+        router_id: RouterId,
+        dataplane: Dataplane,
+        *,
+        messages: Messages,
+        read_settings: Callable[[], Settings] | None = None,
+        limits: peering.Limits | None = None,
+    ) -> None:
+        self.settings = settings
+        self.messages = messages
+        self.stopping = asyncio.Event()
+        self.why_stopped = ""
+        self.failure: ZosnetError | None = None
+        self._who = _Identity(secret, secret.public(), router_id)
+        self._dataplane = dataplane
+        self._read_settings = read_settings
+        self._clock = time.monotonic
+        self._began, self._began_unix = time.monotonic(), time.time()
+        self._group: asyncio.TaskGroup | None = None
+        self._background: list[asyncio.Task[None]] = []
+        self._discovery: Discovery | None = None
+        self._discovery_task: asyncio.Task[None] | None = None
+        self._trouble: dict[str, views.Finding] = {}
+        self._build(limits)
+
+    def _build(self, limits: peering.Limits | None) -> None:
+        public = self._who.public
+        # Seeded from the system's source: what it decides (jitter, order) need not be secret.
+        rng = random.Random(os.urandom(16))
+        magic = os.urandom(_MAGIC_BYTES)
+        self._speaker = Speaker(self._who.router_id, public.subnet(), rng=rng)
+        self._peering = Peering(self._who.router_id, rng=rng, limits=limits)
+        self._prober = Prober(
+            public.subnet(), public.address(), magic, inject=self._dataplane.inject, clock=self._clock
+        )
+        self._dataplane.watch_probe(magic)
+        self._driver = Driver(
+            self._dataplane,
+            self._speaker,
+            self._peering,
+            self.messages,
+            self._prober,
+            resolve=self._resolve,
+            clock=self._clock,
+        )
+        self.messages.attach(nudge=self._driver.nudge, spawn=self._spawn)
+
+    # --- its life
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Begin to work, with every task in `group`."""
+        self._group = group
+        now = self._clock()
+        for endpoint in self.settings.peers:
+            self._peering.want(endpoint, "static", now)
+        self._start_discovery()
+        self._background.append(group.create_task(self._drive(), name="driver"))
+
+    def stop(self, why: str) -> None:
+        """Say that the end is wanted."""
+        if not self.stopping.is_set():
+            self.why_stopped = why
+            log.info("stopping why=%r", why)
+            self.stopping.set()
+
+    async def finish(self) -> None:
+        """Withdraw the route, send what is queued, free the data plane, and end every task of this node."""
+        for task in self._background:
+            task.cancel()
+        self.messages.close()
+        if unfinished := [task for task in self._background if not task.done()]:
+            await asyncio.wait(unfinished, timeout=2.0)
+        self._driver.retire()
+        # Joins threads: not in the event loop, where others may still have to end.
+        await asyncio.to_thread(self._dataplane.close)
+        log.info("stopped uptime=%.1f", self._clock() - self._began)
+
+    async def _drive(self) -> None:
+        try:
+            await self._driver.run()
+        except ZosnetError as error:
+            log.error("failed reason=%r", error.message)
+            self.failure = error
+            self.stop(error.message)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """A task of this node, in its group, forgotten when it ends."""
+        assert self._group is not None
+        task = self._group.create_task(work, name=name)
+        self._background.append(task)
+        task.add_done_callback(self._background.remove)
+        return task
+
+    def _resolve(self, wanted: peering.Resolve) -> None:
+        address = literal(wanted.endpoint)
+        if address is not None:
+            self._peering.resolved(wanted.endpoint, (address,), self._clock())
+            self._driver.nudge()
+        else:
+            self._spawn(self._look_up(wanted.endpoint), f"resolve {wanted.endpoint.host}")
+
+    async def _look_up(self, endpoint: Endpoint) -> None:
+        try:
+            addresses = await resolve(endpoint)
+        except PeerError as error:
+            self._peering.resolve_failed(endpoint, error.message, self._clock())
+        else:
+            self._peering.resolved(endpoint, addresses, self._clock())
+        self._driver.nudge()
+
+    # --- discovery
+
+    def _start_discovery(self) -> None:
+        settings = self.settings
+        port = self._tcp_port()
+        self._trouble.pop("discovery.off", None)
+        if settings.disable_peer_discovery or port is None:
+            return
+        try:
+            discovery = Discovery(
+                self._who.router_id,
+                port,
+                port=settings.peer_discovery_port,
+                interfaces=settings.peer_discovery_interfaces,
+                found=self._found,
+            )
+        except HostError as error:
+            # A node without discovery is still a node.
+            log.warning("discovery_off reason=%r", error.message)
+            self._trouble["discovery.off"] = views.Finding(
+                "discovery.off", "warning", error.message, error.remedy
+            )
+            return
+        self._discovery = discovery
+        self._discovery_task = self._spawn(discovery.run(), "discovery")
+
+    def _tcp_port(self) -> int | None:
+        """The TCP port in use, which may have been chosen by the kernel."""
+        for text in self._dataplane.listen_addresses:
+            if text.startswith("tcp://"):
+                return int(text.rpartition(":")[2])
+        return None
+
+    def _found(self, endpoint: Endpoint, router_id: RouterId) -> None:
+        if self._peering.discovered(endpoint, router_id, self._clock()):
+            log.info("peer_discovered peer=%s", endpoint)
+            self._driver.nudge()
+
+    # --- what can be asked
+
+    def status(self) -> views.Status:
+        """The node at a glance."""
+        key = self.key()
+        peers = self.peers().peers
+        stats = self._dataplane.links()
+        return views.Status(
+            version=zosnet.__version__,
+            public_key=key.public_key,
+            address=key.address,
+            subnet=key.subnet,
+            router_id=str(self._who.router_id),
+            tun=self._dataplane.tun_name,
+            mtu=self.settings.mtu,
+            listen=list(self._dataplane.listen_addresses),
+            started=self._began_unix,
+            uptime=round(self._clock() - self._began, 3),
+            peers_linked=sum(peer.state == "alive" for peer in peers),
+            peers_wanted=sum(peer.kind != "inbound" for peer in peers),
+            routes=len(self._speaker.selected()),
+            queries=len(self._speaker.queries(self._clock())),
+            tx_bytes=sum(link.tx_bytes for link in stats),
+            rx_bytes=sum(link.rx_bytes for link in stats),
+            findings=self._findings(peers),
+        )
+
+    def key(self) -> views.KeyView:
+        """Who the node is."""
+        return status.key_view(self._who.secret)
+
+    def peers(self) -> views.Peers:
+        """All peers and their links."""
+        now = self._clock()
+        return views.Peers(
+            status.peer_views(
+                self._peering.peers(), self._dataplane.links(), self._speaker.neighbours(now), now
+            )
+        )
+
+    def add_peer(self, text: str) -> bool:
+        """Want a peer from now on. False when it is one already. Raises UsageError for a bad endpoint."""
+        added = self._peering.want(Endpoint.parse(text), "static", self._clock())
+        self._driver.nudge()
+        return added
+
+    def remove_peer(self, text: str) -> bool:
+        """Want a peer no longer. False when it is none. Raises UsageError for a bad endpoint."""
+        removed = self._peering.forget(Endpoint.parse(text), self._clock())
+        self._driver.nudge()
+        return removed
+
+    def routes(self) -> views.Routes:
+        """The routing table."""
+        names = status.link_names(self._peering.peers(), self._dataplane.links())
+        return views.Routes(
+            selected=status.route_views(self._speaker.selected(), names),
+            fallback=status.route_views(self._speaker.fallback(), names),
+            queried=status.query_views(self._speaker.queries(self._clock())),
+        )
+
+    def key_of(self, text: str) -> str | None:
+        """The public key behind an overlay address, None while no route leads there."""
+        address = int(overlay_address(text))
+        if self._who.public.subnet().contains(address):
+            return self._who.public.hex
+        best = max(
+            (route for route in self._speaker.selected() if route.prefix.contains(address)),
+            key=lambda route: route.prefix.length,
+            default=None,
+        )
+        if best is None:
+            self._speaker.route_needed(address, self._clock())
+            self._driver.nudge()
+            return None
+        return best.router_id.public_key.hex
+
+    def ping(self, request: views.PingRequest) -> AsyncIterator[views.ProbeLine]:
+        """Echo requests; see `Prober`."""
+        return self._prober.ping(request)
+
+    def trace(self, request: views.TraceRequest) -> AsyncIterator[views.ProbeLine]:
+        """The nodes on the way; see `Prober`."""
+        return self._prober.trace(request)
+
+    async def doctor(self) -> views.Findings:
+        """Everything that is wrong with this node and its machine."""
+        facts = await asyncio.to_thread(host_facts.gather, self.settings, running=True)
+        return views.Findings([*doctor.about_host(facts, self.settings), *self._findings(self.peers().peers)])
+
+    def metrics(self) -> bytes:
+        """Prometheus' text."""
+        counters = {
+            "babel": self._speaker.counters,
+            "node": self._driver.counters | {"peers_refused": self._peering.refused},
+            "message": self.messages.counters(),
+            "dataplane": self._dataplane.counters(),
+        }
+        return metrics.exposition(
+            metrics.Sample(
+                version=zosnet.__version__,
+                uptime=self._clock() - self._began,
+                counters=counters,
+                peers=self.peers().peers,
+                routes=len(self._speaker.selected()),
+                memory=resident_bytes(),
+            )
+        )
+
+    def _findings(self, peers: list[views.PeerView]) -> list[views.Finding]:
+        return doctor.about_node(peers, self._driver.counters, self.settings, self._trouble.values())
+
+    # --- reload
+
+    async def reload(self) -> views.ReloadReport:
+        """Read the settings again and apply what differs. Raises, and keeps the old, when they are broken."""
+        if self._read_settings is None:
+            raise HostError("this node was started without settings to read again")
+        try:
+            new = await asyncio.to_thread(self._read_settings)
+            topics = await asyncio.to_thread(self.messages.read_topics, new)
+        except ZosnetError as error:
+            log.error("reload_failed reason=%r", error.message)
+            self._trouble["reload.failed"] = views.Finding(
+                "reload.failed", "error", f"the settings were not reloaded: {error.message}", error.remedy
+            )
+            raise
+        self._trouble.pop("reload.failed", None)
+        changes = compare(self.settings, new)
+        self.settings = new
+        lines = changes.lines()
+        now = self._clock()
+        for endpoint in changes.remove:
+            self._peering.forget(endpoint, now)
+        for endpoint in changes.add:
+            self._peering.want(endpoint, "static", now)
+        if self.messages.set_topics(topics):
+            lines.append("topics read again")
+        if changes.discovery:
+            await self._restart_discovery()
+        if changes.log_level is not None:
+            logging.getLogger("zosnet").setLevel(changes.log_level.upper())
+        self._driver.nudge()
+        log.info("reloaded changed=%d needs_restart=%r", len(lines), ",".join(changes.needs_restart))
+        return views.ReloadReport(lines, list(changes.needs_restart))
+
+    async def _restart_discovery(self) -> None:
+        if self._discovery_task is not None:
+            self._discovery_task.cancel()
+            await asyncio.wait([self._discovery_task])
+            self._discovery_task = None
+        self._start_discovery()

@@ -25,6 +25,8 @@ pub struct RemoteConfig {
     pub firewall_mark: u32,
     /// The router id as text, the DNS name in the certificate.
     pub router_id_text: String,
+    /// A secret that the next process of this node has too: by it, peers of this one believe that it is gone.
+    pub reset_seed: [u8; 32],
 }
 
 /// A link that has come up.

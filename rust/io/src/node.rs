@@ -112,6 +112,7 @@ impl Node {
             listen: config.quic_listen,
             firewall_mark: mark,
             router_id_text: config.router_id_text,
+            reset_seed: quic::reset_seed(&config.secret),
         };
         let remote = quic::start(remote, Arc::new(Hub(Arc::clone(&shared)))).map_err(StartError::Quic)?;
         let quic = remote.listening();

@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
 
 use super::congestion::TunnelConfig;
 
@@ -63,8 +65,20 @@ pub fn transport() -> Arc<TransportConfig> {
 }
 
 /// Settings of an endpoint.
-pub fn endpoint() -> EndpointConfig {
-    let mut endpoint = EndpointConfig::default();
+///
+/// A node that was killed leaves peers behind that go on sending to its successor, which cannot read them. So
+/// connection ids and reset tokens come from `seed`, which outlives the process: the successor knows the ids for its
+/// own and answers with stateless resets (RFC 9000 §10.3) that the peers believe. They dial anew at once, and don't
+/// wait out their idle time.
+pub fn endpoint(seed: &[u8; 32]) -> EndpointConfig {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, seed);
+    let ids = hmac::sign(&key, b"connection ids")
+        .as_ref()
+        .iter()
+        .take(8)
+        .fold(0, |ids, byte| ids << 8 | u64::from(*byte));
+    let mut endpoint = EndpointConfig::new(Arc::new(key));
+    endpoint.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
     // The value is in range, and the default would still interoperate.
     let _ = endpoint.max_udp_payload_size(MAX_UDP_PAYLOAD);
     endpoint

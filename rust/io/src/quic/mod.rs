@@ -73,6 +73,17 @@ pub fn start(config: RemoteConfig, upcalls: Arc<dyn Upcalls>) -> io::Result<Arc<
     }))
 }
 
+/// The seed that all processes of the node with this secret have in common; it tells nothing about the secret.
+pub fn reset_seed(secret: &[u8; 32]) -> [u8; 32] {
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret);
+    let mut seed = [0; 32];
+    let tag = aws_lc_rs::hmac::sign(&key, b"zosnet quic reset seed v1");
+    seed.iter_mut()
+        .zip(tag.as_ref())
+        .for_each(|(to, from)| *to = *from);
+    seed
+}
+
 /// The thread.
 fn serve(
     hub: Arc<Hub>,
@@ -87,7 +98,7 @@ fn serve(
     };
     runtime.block_on(async {
         let name = (!config.listen.is_empty()).then_some(config.router_id_text.as_str());
-        match Server::new(hub, sockets, name) {
+        match Server::new(hub, sockets, name, &config.reset_seed) {
             Ok(server) => {
                 let _ = started.send(Ok(()));
                 server.run(inbox).await;

@@ -1,7 +1,7 @@
 //! The thread's own work: taking connections in, dialling out, ending.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -50,12 +50,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Put endpoints on the sockets. `name`: take connections in, with a certificate for it. Needs a running runtime.
-    pub fn new(hub: Arc<Hub>, sockets: Vec<UdpSocket>, name: Option<&str>) -> io::Result<Self> {
+    /// Put endpoints on the sockets. `name`: take connections in, with a certificate for it. `seed`: see
+    /// [`config::endpoint`]. Needs a running runtime.
+    pub fn new(
+        hub: Arc<Hub>,
+        sockets: Vec<UdpSocket>,
+        name: Option<&str>,
+        seed: &[u8; 32],
+    ) -> io::Result<Self> {
         let server = name.map(tls::server).transpose()?.map(config::server);
         let endpoints = sockets.into_iter().map(|socket| {
             Endpoint::new(
-                config::endpoint(),
+                config::endpoint(seed),
                 server.clone(),
                 socket,
                 Arc::new(quinn::TokioRuntime),
@@ -177,14 +183,18 @@ async fn dial(
 
 /// The local end: the address that packets leave from, where the system tells.
 fn local(endpoint: &Endpoint, connection: &Connection) -> SocketAddr {
-    let bound = endpoint
-        .local_addr()
-        .unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
-    config::plain(
-        connection
-            .local_ip()
-            .map_or(bound, |ip| SocketAddr::new(ip, bound.port())),
-    )
+    let bound = endpoint.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+    let known = connection.local_ip().or_else(|| towards(connection.remote_address()).ok());
+    config::plain(known.map_or(bound, |ip| SocketAddr::new(ip, bound.port())))
+}
+
+/// The address that packets to `remote` leave from. Connecting a UDP socket asks the routing table and sends nothing.
+fn towards(remote: SocketAddr) -> io::Result<IpAddr> {
+    let remote = config::plain(remote);
+    let any: IpAddr = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(remote)?;
+    Ok(socket.local_addr()?.ip())
 }
 
 async fn accept_all(hub: Arc<Hub>, gate: Arc<Gate>, endpoint: Endpoint) {

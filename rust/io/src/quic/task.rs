@@ -136,6 +136,11 @@ impl Task {
                 self.stalled(true);
             }
             Verdict::Silent => self.probe(),
+            // Only the side that dialled can dial again.
+            Verdict::Lost if self.link.up.token.is_some() => {
+                self.link.close("the peer has been silent for too long")
+            }
+            Verdict::Lost => self.probe(),
             Verdict::Resumed => self.stalled(false),
         }
     }

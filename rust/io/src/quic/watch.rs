@@ -13,6 +13,8 @@ const PROBE: Duration = Duration::from_millis(100);
 /// After this long it is asked less often.
 const PATIENCE: Duration = Duration::from_secs(5);
 const SLOW_PROBE: Duration = Duration::from_millis(500);
+/// After this long it may have restarted and not know the connection any more (a stock node then says nothing).
+const GIVE_UP: Duration = Duration::from_secs(6);
 
 /// What a check found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub enum Verdict {
     Stalled,
     /// Still silent: ask again.
     Silent,
+    /// Silent for so long that a new connection is the better bet.
+    Lost,
     /// The peer is back.
     Resumed,
 }
@@ -76,7 +80,11 @@ impl Watch {
         };
         if let Some(since) = self.stalled_at {
             self.deadline = Some(now + if now - since > PATIENCE { SLOW_PROBE } else { PROBE });
-            return Verdict::Silent;
+            return if now - since > GIVE_UP {
+                Verdict::Lost
+            } else {
+                Verdict::Silent
+            };
         }
         let due = waiting + limit(rtt) + GRACE;
         if now < due || now - deadline > LATE {
@@ -144,6 +152,16 @@ mod tests {
         watch.sent(after(start, 180), 6, RTT);
         assert_eq!(watch.check(after(start, 280), 6, RTT), Verdict::Resumed);
         assert_eq!(watch.deadline(), None);
+    }
+
+    #[test]
+    fn a_long_silence_is_a_loss() {
+        let start = Instant::now();
+        let mut watch = Watch::default();
+        watch.sent(start, 5, RTT);
+        assert_eq!(watch.check(after(start, 121), 5, RTT), Verdict::Stalled);
+        assert_eq!(watch.check(after(start, 5_000), 5, RTT), Verdict::Silent);
+        assert_eq!(watch.check(after(start, 6_500), 5, RTT), Verdict::Lost);
     }
 
     #[test]

@@ -11,6 +11,7 @@ fn control_and_data_pass_both_ways_over_ipv4() {
     let up = a.log.up();
     assert_eq!((up.token, up.proto, up.remote), (Some(1), "quic", b.listening()));
     assert!(b.log.up().remote.is_ipv4() && b.log.up().token.is_none());
+    assert_eq!((up.local, b.log.up().local), (b.log.up().remote, b.listening()));
 
     a.sink.push(ours, [data(1, 100), data(2, 1000)].concat());
     assert_eq!(
@@ -177,6 +178,7 @@ fn a_taken_port_is_an_error() {
         listen: vec![b.listening()],
         firewall_mark: 0,
         router_id_text: "x".to_owned(),
+        reset_seed: [0; 32],
     };
     let error = crate::quic::start(config, b.log.clone()).err().unwrap();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);

@@ -142,6 +142,7 @@ impl Node {
             listen: listen.to_vec(),
             firewall_mark: 0,
             router_id_text: format!("{:082}", 0),
+            reset_seed: [7; 32],
         };
         Self {
             sink: quic::start(config, log.clone()).unwrap(),
@@ -206,6 +207,7 @@ pub fn number(packet: &[u8]) -> u32 {
 /// Passes UDP between one client and `server`, or, when cut, swallows it.
 pub struct Relay {
     pub address: SocketAddr,
+    server: Arc<Mutex<SocketAddr>>,
     cut: Arc<AtomicBool>,
     end: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
@@ -218,12 +220,15 @@ impl Relay {
         let address = socket.local_addr().unwrap();
         let (cut, end) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (is_cut, is_over) = (cut.clone(), end.clone());
+        let server = Arc::new(Mutex::new(server));
+        let current = server.clone();
         let thread = thread::spawn(move || {
             let (mut client, mut buffer) = (None, [0; 65_536]);
             while !is_over.load(Relaxed) {
                 let Ok((length, from)) = socket.recv_from(&mut buffer) else {
                     continue;
                 };
+                let server = *current.lock().unwrap();
                 let to = if from == server { client } else { Some(server) };
                 if from != server {
                     client = Some(from);
@@ -235,10 +240,16 @@ impl Relay {
         });
         Self {
             address,
+            server,
             cut,
             end,
             thread: Some(thread),
         }
+    }
+
+    /// From now on another server is behind the address.
+    pub fn move_to(&self, server: SocketAddr) {
+        *self.server.lock().unwrap() = server;
     }
 
     pub fn cut(&self, cut: bool) {

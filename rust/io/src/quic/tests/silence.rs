@@ -48,3 +48,13 @@ fn an_idle_link_never_stalls() {
     });
     assert_eq!(stalled, None);
 }
+
+#[test]
+fn the_successor_of_a_killed_node_tells_its_peers() {
+    let (a, b, successor) = (Node::new(&[]), Node::new(&[v4()]), Node::new(&[v4()]));
+    let relay = Relay::new(b.listening());
+    let (ours, _) = connect(&a, &b, relay.address);
+    relay.move_to(successor.listening());
+    a.sink.push(ours, data(1, 500));
+    assert_eq!(a.log.down(ours), "the peer has restarted");
+}

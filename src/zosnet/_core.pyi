@@ -1,1 +1,78 @@
-"""The data plane, in Rust."""
+"""The data plane, in Rust. Only `zosnet.dataplane` imports it."""
+
+from typing import final
+
+@final
+class Core:
+    """The packet path of a node. Thread-safe; no call here ever waits for the network, but `close`."""
+
+    def __new__(
+        cls,
+        *,
+        secret: bytes,
+        address: bytes,
+        tun_name: str | None,
+        tun_mtu: int,
+        tcp_listen: list[tuple[str, int]],
+        quic_listen: list[tuple[str, int]],
+        lanes: int,
+        firewall_mark: int,
+        router_id_text: str,
+        events_limit: int,
+    ) -> Core:
+        """Open sockets and device, start the threads. `secret` has 32 bytes, `address` 16; no name, no TUN.
+
+        Raises OSError with its errno: EADDRINUSE (port taken), ENOENT (no TUN driver), EPERM, EBUSY (name
+        taken). ValueError for arguments that can't be.
+        """
+
+    @property
+    def fd(self) -> int:
+        """An eventfd, readable while events wait."""
+
+    @property
+    def tun_name(self) -> str | None:
+        """The device's name, None without one."""
+
+    @property
+    def listening(self) -> list[tuple[str, str, int]]:
+        """Protocol, IP address and port of each listener."""
+
+    def drain_events(self, limit: int = 1024) -> list[tuple[object, ...]]:
+        """Up to `limit` events, oldest first, each a tuple whose first item is its kind."""
+
+    def dial(self, token: int, proto: str, ip: str, port: int, scope: int, timeout: float) -> None:
+        """Open a link; "link_up" with `token`, or "dial_failed", follows within `timeout` seconds."""
+
+    def close_link(self, link: int) -> None:
+        """Close a link; "link_down" follows."""
+
+    def send_control(self, batch: list[tuple[int, bytes]]) -> None:
+        """Queue whole control packets, each for a link, ahead of data. Unknown links are skipped."""
+
+    def apply_routes(self, packed: bytes) -> None:
+        """Apply 64-byte records in their order, then swap in the new table.
+
+        Raises ValueError for malformed records (none is applied), MemoryError for a full table.
+        """
+
+    def used_routes(self) -> bytes:
+        """Routes used since the last call: 17-byte records, prefix and length."""
+
+    def send_message(self, destination: bytes, body: bytes) -> None:
+        """Seal and send a message body; it waits for a route as any packet does."""
+
+    def inject(self, packet: bytes) -> None:
+        """Send a whole IPv6 packet as if it came from the device."""
+
+    def watch_probe(self, magic: bytes) -> None:
+        """Report answers to echo requests whose data starts with these 8 bytes; don't deliver them."""
+
+    def links(self) -> list[dict[str, object]]:
+        """Figures of all links that are up, by number."""
+
+    def counters(self) -> dict[str, int]:
+        """Totals since the start; a dot parts a name from its label."""
+
+    def close(self) -> None:
+        """Flush for at most half a second, end all threads, remove the device. May be called again."""

@@ -57,6 +57,8 @@ counters! {
     Garbage => "tcp.garbage",
     /// accept() failed: no file descriptors, no memory.
     AcceptFailed => "tcp.accept_failed",
+    /// The hop limit ran out on the way through this node.
+    HopLimit => "drop.hop_limit",
     /// The link was gone when the packet came to it.
     LinkGone => "drop.link_gone",
     /// Another lane was too far behind.

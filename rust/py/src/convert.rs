@@ -103,7 +103,6 @@ pub fn event_tuple(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>>
 pub fn link_dict(py: Python<'_>, info: LinkInfo) -> PyResult<Bound<'_, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("id", info.up.link)?;
-    dict.set_item("token", info.up.token)?;
     dict.set_item("proto", info.up.proto)?;
     dict.set_item("local", info.up.local.to_string())?;
     dict.set_item("remote", info.up.remote.to_string())?;

@@ -85,13 +85,15 @@ impl Core {
     }
 
     #[getter]
-    fn tcp_ports(&self) -> Vec<u16> {
-        self.0.listening().0.iter().map(SocketAddr::port).collect()
-    }
-
-    #[getter]
-    fn quic_ports(&self) -> Vec<u16> {
-        self.0.listening().1.iter().map(SocketAddr::port).collect()
+    fn listening(&self) -> Vec<(&'static str, String, u16)> {
+        let (tcp, quic) = self.0.listening();
+        let named = tcp
+            .iter()
+            .map(|at| ("tcp", at))
+            .chain(quic.iter().map(|at| ("quic", at)));
+        named
+            .map(|(proto, at)| (proto, at.ip().to_string(), at.port()))
+            .collect()
     }
 
     #[pyo3(signature = (limit = 1024))]

@@ -1,4 +1,4 @@
-"""The door to the packet path: tables and commands down, events and counters up. The only room that knows `_core`."""
+"""The door to the packet path: tables and commands down, events and counters up. It alone knows `_core`."""
 
 from zosnet.dataplane.protocol import Dataplane, LinkStats
 

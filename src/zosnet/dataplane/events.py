@@ -14,7 +14,7 @@ class ControlReceived(NamedTuple):
     packet: bytes
     at: float
     rtt: float | None
-    """Only for an IHU: from the moment the last Hello left for the socket to this packet's arrival, in seconds."""
+    """Only for an IHU: from the moment the last Hello left for the socket to this packet's arrival."""
 
 
 class LinkUp(NamedTuple):

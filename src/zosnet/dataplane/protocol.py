@@ -80,7 +80,7 @@ class Dataplane(Protocol):
         ...
 
     def watch_probe(self, magic: bytes) -> None:
-        """Report answers to echo requests whose data starts with these 8 bytes, instead of delivering them."""
+        """Report answers to echo requests whose data starts with these 8 bytes; don't deliver them."""
         ...
 
     def links(self) -> list[LinkStats]:

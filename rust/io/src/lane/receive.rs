@@ -217,7 +217,10 @@ impl Lane {
                 }
             }
             FromLink::Report { problem, .. } => {
-                self.carrier.dropped(DropReason::NoRoute, 1);
+                match problem {
+                    Problem::HopLimit => self.count(Counter::HopLimit, 1),
+                    _ => self.carrier.dropped(DropReason::NoRoute, 1),
+                }
                 self.report_packet(problem, buffer, frame);
             }
             FromLink::Drop(why) => self.carrier.dropped(why, 1),

@@ -8,12 +8,12 @@ cost moved) marks entries, and `decide_marked` works them off in slices.
 from collections import deque
 
 from zosnet.babel.announcements import Announcements
-from zosnet.babel.metric import INFINITY, is_big_change, plus
+from zosnet.babel.metric import INFINITY, is_big_change, is_worth_switching, plus
 from zosnet.babel.neighbour import Neighbour
 from zosnet.babel.node import Node
 from zosnet.babel.queries import Queries
 from zosnet.babel.route import Entry, Route
-from zosnet.babel.selection import select
+from zosnet.babel.selection import select, tempting
 from zosnet.babel.seqno import ahead
 from zosnet.babel.seqno_requests import SeqnoRequests
 from zosnet.babel.source import Source, is_feasible
@@ -182,7 +182,11 @@ class Routing:
         entry = route.entry
         selected, backup = entry.selected, entry.backup
         if selected is not None and selected.router_id.raw == route.router_id.raw:
-            if not feasible or route is backup:
+            if not feasible:
+                if is_worth_switching(route.total, selected.total):
+                    self._starvation.tempt(entry, route.neighbour.peer)
+                return
+            if route is backup:
                 return
             if backup is not None and route.total >= backup.total:
                 return
@@ -263,6 +267,9 @@ class Routing:
             self._adopt(entry, new.router_id)
         self._node.install(entry)
         self._announce(entry, old, new)
+        better = tempting(entry, self._node.sources.of(entry.prefix)) if len(entry.routes) > 1 else None
+        if better is not None:
+            self._starvation.tempt(entry, better.neighbour.peer)
 
     def _nothing_left(self, entry: Entry, old: Route | None, withdrawn_by: int) -> None:
         node = self._node

@@ -10,9 +10,11 @@ stands in for.
 from zosnet.babel.metric import INFINITY, LARGEST, is_worth_switching
 from zosnet.babel.route import Entry, Route
 from zosnet.babel.seqno import SEQNO_MASK
-from zosnet.babel.source import Source, is_older
+from zosnet.babel.source import Source, is_feasible, is_older
 
 Choice = tuple[Route | None, Route | None]
+"""The selected route, and the one to flip to."""
+
 _Candidates = list[tuple[int, int, Route]]
 
 
@@ -31,6 +33,26 @@ def select(entry: Entry, sources: dict[bytes, Source]) -> Choice:
                     best = current
                 break
     return best, _stand_in(best, candidates)
+
+
+def tempting(entry: Entry, sources: dict[bytes, Source]) -> Route | None:
+    """The shortest route that would be selected instead of the current one if only it were feasible."""
+    selected = entry.selected
+    if selected is None:
+        return None
+    best, bound = None, selected.total
+    for route in entry.routes.values():
+        total = route.total
+        if total < bound and is_worth_switching(total, selected.total):
+            source = sources.get(route.router_id.raw)
+            if not is_feasible(route.seqno, route.metric, source) and _is_successor(entry, route):
+                best, bound = route, total
+    return best
+
+
+def _is_successor(entry: Entry, route: Route) -> bool:
+    raw, known = route.router_id.raw, entry.router_id
+    return raw not in entry.former and (known is None or not is_older(raw, known.raw))
 
 
 def backup_for(selected: Route, sources: dict[bytes, Source]) -> Route | None:

@@ -24,7 +24,7 @@ class Starvation:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._wanted: deque[tuple[Entry, int]] = deque()
+        self._wanted: deque[tuple[Entry, int, bool]] = deque()
 
     @property
     def is_pending(self) -> bool:
@@ -39,10 +39,18 @@ class Starvation:
         if entry.attempts == 0:
             self._ask(entry, peer)
 
+    def tempt(self, entry: Entry, peer: int) -> None:
+        """Ask one neighbour alone: its route is not feasible and would be shorter (RFC 8966, section 3.8.2.2)."""
+        if entry.attempts == 0:
+            self._ask(entry, peer, alone=True)
+
     def retry(self, entry: Entry) -> None:
-        """Its time has come: ask again."""
+        """Its time has come: ask again. While some route is in use, only until the last of RETRIES."""
         if entry.attempts and self._node.now >= entry.retry_at:
-            self._ask(entry, 0)
+            if entry.selected is not None and entry.attempts >= len(RETRIES):
+                self.end(entry)
+            else:
+                self._ask(entry, 0)
 
     def end(self, entry: Entry) -> None:
         """A feasible route came."""
@@ -53,24 +61,25 @@ class Starvation:
         """Make up to `budget` requests' worth of TLVs."""
         node = self._node
         while self._wanted and budget > 0:
-            entry, peer = self._wanted.popleft()
+            entry, peer, alone = self._wanted.popleft()
             router_id = self._router_id(entry)
             if router_id is None or entry.attempts == 0:
                 continue
             source = node.sources.of(entry.prefix).get(router_id.raw)
             seqno = 1 if source is None else next_after(source.seqno)
             request = SeqnoRequest(entry.prefix, router_id, seqno, HOP_COUNT)
-            for holder in {*entry.routes, peer} if peer else entry.routes:
+            holders = [peer] if alone else [*entry.routes, *([peer] if peer not in entry.routes else [])]
+            for holder in holders:
                 if holder in node.neighbours and not node.neighbours[holder].is_stalled:
                     node.send(holder, request)
                     budget -= 1
 
-    def _ask(self, entry: Entry, peer: int) -> None:
+    def _ask(self, entry: Entry, peer: int, *, alone: bool = False) -> None:
         wait = RETRIES[min(entry.attempts, len(RETRIES) - 1)]
         entry.attempts += 1
         entry.retry_at = self._node.now + wait
         self._node.agenda.put(entry, entry.retry_at)
-        self._wanted.append((entry, peer))
+        self._wanted.append((entry, peer, alone))
 
     @staticmethod
     def _router_id(entry: Entry) -> RouterId | None:

@@ -1,0 +1,147 @@
+"""Properties over random networks: never a loop, not even after flips; then the shortest paths; nothing lost."""
+
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.babel.stock import StockSpeaker
+from zosnet.babel.metric import margin
+from zosnet.lab.world import Routing, Wiring, World
+from zosnet.model.prefix import Prefix
+from zosnet.model.router_id import RouterId
+
+DELAYS = (0.0005, 0.002, 0.01, 0.04)
+SLACK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def stock(router_id: RouterId, own: Prefix, rng: Random) -> Routing:
+    return StockSpeaker(router_id, own, rng)
+
+
+def graph(nodes: int, extra: int, rng: Random) -> list[Wiring]:
+    """A connected graph: a tree, and `extra` links across it."""
+    ends = {(rng.randrange(i), i) for i in range(1, nodes)}
+    for _ in range(extra):
+        a, b = sorted(rng.sample(range(nodes), 2))
+        ends.add((a, b))
+    return [Wiring(a, b, rng.choice(DELAYS)) for a, b in sorted(ends)]
+
+
+def disturb(world: World, rng: Random, until: float, *, restarts: bool = True) -> None:
+    """Plan a bad time: cuts, silences, restorations, restarts and packets that need routes."""
+    for _ in range(rng.randrange(2, 14)):
+        when = rng.uniform(0.05, until)
+        wiring = rng.choice(world.wirings)
+        what = rng.choice(["cut", "silence", "restore", "restore", "restart", "need"])
+        if what == "cut":
+            world.at(when, lambda w=wiring: world.cut(w))  # type: ignore[misc]
+        elif what == "silence":
+            world.at(when, lambda w=wiring: world.silence(w))  # type: ignore[misc]
+        elif what == "restore":
+            world.at(when, lambda w=wiring: world.restore(w))  # type: ignore[misc]
+        elif what == "need":
+            world.at(when, lambda w=wiring: world.need(w.a, w.b))  # type: ignore[misc]
+        elif restarts:
+            world.at(when, lambda w=wiring: world.restart(w.b))  # type: ignore[misc]
+
+
+def assert_no_loops(world: World, until: float, among: set[int] | None = None) -> None:
+    for now in world.steps(until):
+        loops = world.forwarding_loops(among)
+        assert loops == [], f"at {now}"
+
+
+def assert_shortest(world: World) -> None:
+    """Every node reaches every node, each hop having kept a route at most a margin worse than the best.
+
+    A node keeps a route until another is better by more than `margin` of it, and hears of a change only if it is
+    larger than `margin` of what it heard before: so a path may be longer by twice that for every hop.
+    """
+    found, best = world.metrics(), world.shortest_paths()
+    assert found.keys() == best.keys()
+    for (node, target), metric in found.items():
+        path = world.path(node, target)
+        assert path[-1] == target
+        hops = len(path) - 1
+        assert metric <= best[node, target] + 2 * margin(metric) * hops, (path, metric, best[node, target])
+        links = {frozenset((w.a, w.b)): w.cost for w in world.wirings}
+        real = sum(links[frozenset(hop)] for hop in zip(path, path[1:], strict=False))
+        assert abs(real - metric) <= margin(metric) * hops
+
+
+@given(st.integers(2, 12), st.integers(0, 12), st.integers(0, 2**32))
+@SLACK
+def test_a_quiet_network_finds_the_shortest_paths_without_ever_looping(
+    nodes: int, extra: int, seed: int
+) -> None:
+    world = World(graph(nodes, extra, Random(seed)), seed=seed)
+    assert_no_loops(world, 3.0)
+    assert_shortest(world)
+
+
+@given(st.integers(3, 10), st.integers(0, 10), st.integers(0, 2**32))
+@SLACK
+def test_whatever_happens_to_links_and_nodes_nothing_loops_and_all_comes_back(
+    nodes: int, extra: int, seed: int
+) -> None:
+    rng = Random(seed)
+    world = World(graph(nodes, extra, rng), seed=seed)
+    disturb(world, rng, 12.0)
+    assert_no_loops(world, 12.0)
+    world.heal()
+    assert_no_loops(world, 40.0)
+    assert_shortest(world)
+
+
+@given(st.integers(3, 8), st.integers(0, 8), st.integers(0, 2**32))
+@SLACK
+def test_loss_and_reordering_never_close_a_loop(nodes: int, extra: int, seed: int) -> None:
+    rng = Random(seed)
+    world = World(graph(nodes, extra, rng), seed=seed, loss=0.2, jitter=0.3)
+    disturb(world, rng, 30.0)
+    assert_no_loops(world, 30.0)
+    world.heal()
+    assert_no_loops(world, 700.0)
+    assert world.metrics().keys() == world.shortest_paths().keys()
+
+
+@given(st.integers(3, 8), st.integers(0, 8), st.integers(0, 2**32))
+@SLACK
+def test_among_stock_nodes_ours_never_loop_and_all_are_reached(nodes: int, extra: int, seed: int) -> None:
+    rng = Random(seed)
+    strangers = {name: stock for name in range(nodes) if rng.random() < 0.5}
+    world = World(graph(nodes, extra, rng), seed=seed, makers=dict(strangers))
+    disturb(world, rng, 12.0, restarts=False)
+    ours = set(world.nodes) - set(strangers)
+    assert_no_loops(world, 12.0, ours)
+    world.heal()
+    assert_no_loops(world, 90.0, ours)
+    for name in world.nodes:
+        for target in world.nodes:
+            world.need(name, target)
+            world.run(world.now + 0.5)
+    assert_no_loops(world, world.now + 30.0, ours)
+    for name in ours:
+        for target in world.nodes:
+            assert world.path(name, target)[-1] == target
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (0, 2, 1), (2, 1, 0)])
+def test_a_line_is_connected_two_seconds_after_its_last_link_came_up(order: tuple[int, ...]) -> None:
+    wirings = [Wiring(0, 1), Wiring(1, 2), Wiring(2, 3)]
+    world = World(wirings, link_up=False)
+    for index in order:
+        world.connect(wirings[index])
+        world.run(world.now + 30.0)
+    world.run(world.now - 28.0)
+    for a in range(4):
+        for b in range(4):
+            assert world.path(a, b)[-1] == b
+    world.restart(3)
+    world.restart(1)
+    world.run(world.now + 2.0)
+    assert world.path(0, 3) == [0, 1, 2, 3]
+    assert world.path(3, 0) == [3, 2, 1, 0]
+    assert_shortest(world)

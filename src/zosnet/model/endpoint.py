@@ -62,14 +62,16 @@ class ListenAddress:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read "127.0.0.1:8989" or "[::1]:8989". Raises UsageError for anything else."""
-        host, port = _split(text, text.strip(), lowest_port=0)
-        if host == "localhost":
-            return cls("127.0.0.1", port)
-        literal = _literal(host)
-        if literal is None:
+        try:
+            host, port = _split(text.strip(), lowest_port=0)
+            literal = "127.0.0.1" if host == "localhost" else _literal(host)
+            if literal is None:
+                raise ValueError(f"{host!r} is not an IP address")
+        except ValueError as reason:
             raise UsageError(
-                f"{text!r}: {host!r} is not an IP address", remedy="write it as 127.0.0.1:8989 or [::1]:8989"
-            )
+                f"{text!r} is no address to listen at: {reason}",
+                remedy="write it as 127.0.0.1:8989 or [::1]:8989",
+            ) from None
         return cls(literal, port)
 
     def __str__(self) -> str:
@@ -85,26 +87,29 @@ def _join(host: str, port: int, scope: int | None) -> str:
     return f"[{host}{zone}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _split(text: str, address: str, *, lowest_port: int) -> tuple[str, int]:
-    """Part an address from its port; brackets around IPv6 are taken off and checked."""
+def _split(address: str, *, lowest_port: int) -> tuple[str, int]:
+    """Part a host from its port; brackets around IPv6 are taken off. Raises ValueError with the reason."""
     host, colon, port = address.rpartition(":")
     if not colon or not port:
-        _refuse(text, "the port is missing")
-    if not (
-        port.isascii() and port.isdigit() and len(port) <= 5 and lowest_port <= int(port) <= _HIGHEST_PORT
-    ):
-        _refuse(text, f"{port!r} is not a port from {lowest_port} to {_HIGHEST_PORT}")
+        raise ValueError("the port is missing")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5):
+        raise ValueError(f"{port!r} is not a port")
+    if not lowest_port <= int(port) <= _HIGHEST_PORT:
+        raise ValueError(f"{port!r} is not a port from {lowest_port} to {_HIGHEST_PORT}")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
         if ":" not in host:
-            _refuse(text, "brackets are for IPv6 addresses")
+            raise ValueError("brackets are for IPv6 addresses")
     elif ":" in host:
-        _refuse(text, "an IPv6 address belongs in brackets")
+        raise ValueError("an IPv6 address belongs in brackets")
     return host, int(port)
 
 
 def _host_port_scope(text: str, address: str) -> tuple[str, int, int | None]:
-    host, port = _split(text, address, lowest_port=1)
+    try:
+        host, port = _split(address, lowest_port=1)
+    except ValueError as reason:
+        _refuse(text, str(reason))
     host, percent, zone = host.partition("%")
     literal = _literal(host)
     if percent:

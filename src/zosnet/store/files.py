@@ -1,6 +1,7 @@
 """Writing a file whole or not at all."""
 
 import os
+import secrets
 from pathlib import Path
 
 from zosnet.model import HostError
@@ -16,10 +17,9 @@ def write_private(path: Path, data: bytes, *, replace: bool) -> bool:
 
     Raises HostError where the disk says no; nothing half-written is left.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
         path.parent.mkdir(mode=_PRIVATE_DIRECTORY, parents=True, exist_ok=True)
-        draft.unlink(missing_ok=True)
         try:
             _write_new(draft, data)
             placed = _place(draft, path, replace=replace)

@@ -25,12 +25,13 @@ def load_key(path: Path) -> SecretKey | None:
         return None
     except OSError as error:
         raise _unreadable(path, error) from error
-    with os.fdopen(descriptor, "rb") as stream:
-        try:
-            _refuse_unfit(path, os.fstat(descriptor).st_mode)
-            raw = stream.read(KEY_BYTES)
-        except OSError as error:
-            raise _unreadable(path, error) from error
+    try:
+        _refuse_unfit(path, os.fstat(descriptor).st_mode)
+        raw = os.read(descriptor, KEY_BYTES)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    finally:
+        os.close(descriptor)
     if len(raw) < KEY_BYTES:
         raise HostError(
             f"the key file {path} has {len(raw)} bytes, a key has {KEY_BYTES}",
@@ -58,7 +59,12 @@ def load_or_create_key(path: Path, entropy: bytes) -> SecretKey:
     made = SecretKey.generate(entropy)
     if create_key(path, made):
         return made
-    return load_or_create_key(path, entropy)
+    found = load_key(path)
+    if found is None:
+        raise HostError(
+            f"the key file {path} is there, and leads nowhere", remedy="remove the dangling link, or mend it"
+        )
+    return found
 
 
 def _refuse_unfit(path: Path, mode: int) -> None:

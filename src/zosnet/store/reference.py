@@ -1,4 +1,4 @@
-"""The reference page of the settings, written from their declaration. A test keeps docs/guide/settings.md equal."""
+"""The reference page of the settings, written from their declaration. A test keeps the page equal."""
 
 import sys
 

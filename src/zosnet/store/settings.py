@@ -226,7 +226,7 @@ def _file_of(
 
 def _was_typed(value: object) -> bool:
     """Whether a value of the command line says anything; 0 and the empty text do."""
-    return not (value is None or value is False or value == () or value == [])
+    return value is not None and value is not False and value not in ((), [])
 
 
 def _read(raw: Mapping[str, object], where: Callable[[Option], str]) -> dict[str, Any]:

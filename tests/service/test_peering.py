@@ -265,3 +265,13 @@ def test_a_link_local_inbound_peer_keeps_its_interface() -> None:
     machine = peering()
     machine.link_up(1, None, "tcp", Address("fe80::1", 9651, 3), 0.0)
     assert str(machine.peers()[0].endpoint) == "tcp://[fe80::1%3]:9651"
+
+
+def test_the_accepting_end_of_a_link_to_oneself_waits_for_the_dialling_end() -> None:
+    machine = peering()
+    machine.link_up(1, None, "tcp", FOUR, 0.0)
+    assert not machine.recognised(1, ONE, 0.0)
+    assert machine.poll() == [] and machine.deadline() == LIMITS.mirror
+    machine.wake(LIMITS.mirror)
+    assert machine.poll() == [Close(1, "it comes from this node itself")]
+    assert machine.deadline() is None

@@ -106,7 +106,7 @@ def shutdown(node: Node, _: Call) -> views.Done:
 
 
 def openapi(_: Any = None, __: Call | None = None) -> dict[str, Any]:
-    """The OpenAPI document of this API."""
+    """The OpenAPI document of this API; it is the same for every node."""
     return document("zosnet", zosnet.__version__, OPERATIONS)
 
 

@@ -68,10 +68,10 @@ class FakeLink:
     """Whatever is sent is lost, and nobody is told."""
     stats: dict[FakeDataplane, list[int]] = field(default_factory=dict)
 
-    def other(self, plane: FakeDataplane) -> tuple[FakeDataplane, int]:
-        """The far end as seen from `plane`, and the link's number there."""
+    def other(self, plane: FakeDataplane, number: int) -> tuple[FakeDataplane, int]:
+        """The far end as seen from `plane`, where this is link `number`, and its number there."""
         near, far = self.ends
-        return far if near[0] is plane else near
+        return far if near == (plane, number) else near
 
     def break_down(self, reason: str = "connection reset") -> None:
         """Both ends lose the link and hear of it."""
@@ -212,7 +212,7 @@ class FakeDataplane:
             self._counters["control.sent"] += 1
             self._count(link, len(packet), sent=True)
             if not link.cut:
-                plane, far = link.other(self)
+                plane, far = link.other(self, number)
                 plane.take_control(far, packet)
 
     def apply_routes(self, packed: bytes) -> None:
@@ -300,9 +300,12 @@ class FakeDataplane:
             self.report(LinkDown(number, reason, self.now()))
 
     def take_control(self, number: int, packet: bytes) -> None:
-        """A control packet came."""
+        """A control packet came; on its way while the link broke, it is lost."""
+        link = self._links.get(number)
+        if link is None:
+            return
         self._counters["control.received"] += 1
-        self._count(self._links[number], len(packet), sent=False)
+        self._count(link, len(packet), sent=False)
         rtt = self.ether.rtt if packet[_TLV_TYPE_AT] == _IHU else None
         self.report(ControlReceived(number, packet, self.now(), rtt))
 
@@ -323,14 +326,15 @@ class FakeDataplane:
             self._waiting.append((packet.destination, lambda: self._forward(packet, first=True)))
             self.report(RouteNeeded(packet.destination))
             return
-        link = self._next_hop(*route)
-        if link is None:
+        number = self._next_hop(*route)
+        if number is None:
             self._counters["drop.no_route"] += 1
             self._answer_error(packet, _UNREACHABLE)
             return
+        link = self._links[number]
         self._count(link, len(packet.body), sent=True)
         if not link.cut:
-            plane, _ = link.other(self)
+            plane, _ = link.other(self, number)
             plane.take_packet(link, packet)
 
     def take_packet(self, link: FakeLink, packet: _Packet) -> None:
@@ -338,10 +342,10 @@ class FakeDataplane:
         self._count(link, len(packet.body), sent=False)
         self._forward(packet)
 
-    def _next_hop(self, primary: int, backup: int) -> FakeLink | None:
+    def _next_hop(self, primary: int, backup: int) -> int | None:
         if primary in self._stalled and backup in self._links:
-            return self._links[backup]
-        return self._links.get(primary) or self._links.get(backup)
+            return backup
+        return next((number for number in (primary, backup) if number in self._links), None)
 
     def _lookup(self, destination: bytes) -> tuple[int, int] | None:
         for length in (128, 64):
@@ -388,7 +392,7 @@ class FakeDataplane:
 
     def _stats(self, number: int, link: FakeLink) -> LinkStats:
         tx, tx_bytes, rx, rx_bytes = link.stats.get(self, [0, 0, 0, 0])
-        plane, _ = link.other(self)
+        plane, _ = link.other(self, number)
         stalled = number in self._stalled
         return LinkStats(
             number, link.proto, self.ip, plane.ip, tx_bytes, rx_bytes, tx, rx, 0, 0, self.ether.rtt,

@@ -178,7 +178,8 @@ class Driver:
             return True
         if self._peers.recognised(link, tlv.router_id, now):
             return True
-        self._leave(link, now)
+        if self._peers.peer_of(link) is None:
+            self._leave(link, now)
         return False
 
     def _take_link(self, event: events.LinkUp, now: float) -> None:

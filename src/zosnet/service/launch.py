@@ -20,6 +20,7 @@ from zosnet.service.messages import Messages
 from zosnet.service.node import Node, new_router_id
 from zosnet.store.key_file import load_or_create_key
 from zosnet.store.settings import Settings
+from zosnet.store.topics import load_topics
 
 __all__ = ["assemble", "explain", "launcher"]
 
@@ -31,7 +32,6 @@ def launcher(settings: Settings, read_settings: Callable[[], Settings]) -> Calla
 
     def make() -> Node:
         from zosnet.dataplane.core import CoreDataplane
-        from zosnet.store.topics import load_topics
 
         secret = load_or_create_key(settings.key_path, os.urandom(32))
         topics = load_topics(settings.topic_config) if settings.topic_config else TopicPolicy()

@@ -25,6 +25,7 @@ from zosnet.service.probe import overlay_address
 from zosnet.service.topics import Topics
 from zosnet.service.views import MessageRequest, MessageSent, MessageStatus, MessageView
 from zosnet.store.settings import Settings
+from zosnet.store.topics import load_topics
 
 __all__ = ["Messages"]
 
@@ -198,8 +199,6 @@ class Messages:
 
     def read_topics(self, settings: Settings) -> TopicPolicy | None:
         """The policy of the topic file, None where no file is named. Raises when it is broken."""
-        from zosnet.store.topics import load_topics
-
         return None if settings.topic_config is None else load_topics(settings.topic_config)
 
     def set_topics(self, policy: TopicPolicy | None) -> bool:

@@ -18,6 +18,21 @@ if TYPE_CHECKING:
 
 __all__ = ["MYCELIUM", "Sample", "exposition"]
 
+#: What the rooms count that may also fall: sizes, not events.
+GAUGES = frozenset(
+    {
+        "routes",
+        "prefixes",
+        "sources",
+        "queries",
+        "seqno_requests",
+        "timers",
+        "waiting",
+        "waiting_bytes",
+        "receivers",
+    }
+)
+
 #: Mycelium's name and label (reference, section 8.9) ← room and counter of ours.
 MYCELIUM: dict[tuple[str, str], tuple[str, str, str]] = {
     ("babel", "received.hello"): ("mycelium_router_processed_tlvs", "tlv_type", "hello"),
@@ -101,11 +116,16 @@ def _peers(peers: list[PeerView]) -> Iterator[Metric]:
 
 def _counters(room: str, counters: Mapping[str, int]) -> Iterator[Metric]:
     """One metric for each name; what follows a dot is the label `reason`."""
-    from prometheus_client.core import CounterMetricFamily
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+    gauges = {name: value for name, value in counters.items() if name in GAUGES}
+    for name, value in gauges.items():
+        yield GaugeMetricFamily(f"zosnet_{room}_{name}", f"Held by {room} at this moment.", value=value)
     plain: dict[str, int] = {}
     labelled: dict[str, dict[str, int]] = {}
     for name, value in counters.items():
+        if name in gauges:
+            continue
         stem, dot, label = name.partition(".")
         if dot:
             labelled.setdefault(stem, {})[label] = value

@@ -145,9 +145,17 @@ class Node:
         try:
             await self._driver.run()
         except ZosnetError as error:
-            log.error("failed reason=%r", error.message)
-            self.failure = error
-            self.stop(error.message)
+            self._fail(error)
+        except Exception as error:
+            log.debug("bug", exc_info=error)
+            remedy = "start it again with --log-level debug, and report what it logs"
+            self._fail(HostError(f"this is a bug: {type(error).__name__}: {error}", remedy=remedy))
+
+    def _fail(self, error: ZosnetError) -> None:
+        """The node can't go on: stop it in good order, and keep why."""
+        log.error("failed reason=%r", error.message)
+        self.failure = error
+        self.stop(error.message)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """A task of this node, in its group, forgotten when it ends."""

@@ -57,6 +57,8 @@ class Limits:
     dial_timeout: float = 10.0
     # Reference, section 6: a discovered peer is forgotten after three consecutive failures.
     discovered_failures: int = 3
+    # How long the accepting end of a link to oneself waits for the dialling end to notice.
+    mirror: float = 1.0
     wanted: int = 1024
     discovered: int = 64
     inbound: int = 1024
@@ -172,6 +174,7 @@ class Peering:
         self._inbound: dict[int, Peer] = {}
         self._links: dict[int, Peer] = {}
         self._tokens: dict[int, Peer | None] = {}
+        self._mirrors: dict[int, float] = {}
         self._next_token = 1
         self._actions: list[Action] = []
 
@@ -251,6 +254,7 @@ class Peering:
         """The link is gone. An inbound peer is forgotten, a wanted one is dialled again."""
         peer = self._links.pop(link, None)
         self._inbound.pop(link, None)
+        self._mirrors.pop(link, None)
         if peer is None or peer.kind == "inbound" or not isinstance(peer.state, Linked):
             return
         if now - peer.state.since >= self.limits.stable_after:
@@ -258,7 +262,7 @@ class Peering:
         self._failed(peer, reason, now)
 
     def recognised(self, link: int, router_id: RouterId, now: float) -> bool:
-        """The router at the other end of `link` named itself. False when the link was closed for it.
+        """The router at the other end of `link` named itself. False when that is not to be believed.
 
         Links to oneself go. Of two discovered links between the same two routers, that of the greater
         router id goes: both sides come to the same answer.
@@ -267,6 +271,10 @@ class Peering:
         if peer is None:
             return False
         peer.neighbour = router_id
+        if router_id == self._own and peer.kind == "inbound":
+            # The end that dialled must see this too, to learn that its address is this node's: close later.
+            self._mirrors[link] = now + self.limits.mirror
+            return False
         if router_id == self._own:
             self._unlink(link, peer, "this address is the node itself", now)
             return False
@@ -278,6 +286,8 @@ class Peering:
 
     def wake(self, now: float) -> None:
         """Start what has become due."""
+        for link in [link for link, until in self._mirrors.items() if until <= now]:
+            self._unlink(link, self._links[link], "it comes from this node itself", now)
         for peer in list(self._wanted.values()):
             match peer.state:
                 case Waiting(until) if until <= now:
@@ -290,7 +300,7 @@ class Peering:
     def deadline(self) -> float | None:
         """When `wake` is wanted, or None."""
         due = [when for peer in self._wanted.values() if (when := _due(peer.state)) is not None]
-        return min(due, default=None)
+        return min([*due, *self._mirrors.values()], default=None)
 
     def poll(self) -> list[Action]:
         """Take the actions that are pending."""
@@ -390,6 +400,7 @@ class Peering:
         """Close a link and take its loss for granted: the later `link_down` finds nothing."""
         self._links.pop(link, None)
         self._inbound.pop(link, None)
+        self._mirrors.pop(link, None)
         self._actions.append(Close(link, reason))
         if peer.endpoint in self._wanted and peer.kind != "inbound":
             # Trying sooner would give the same answer.
@@ -399,6 +410,7 @@ class Peering:
     def _forget_inbound(self, endpoint: Endpoint) -> bool:
         links = [link for link, peer in self._inbound.items() if peer.endpoint == endpoint]
         for link in links:
+            self._mirrors.pop(link, None)
             self._abandon(self._inbound.pop(link), "peer removed")
         return bool(links)
 

@@ -13,7 +13,7 @@ from ipaddress import IPv6Address
 from typing import Literal
 
 from zosnet.model.errors import HostError, PeerError, UsageError
-from zosnet.model.keys import PublicKey
+from zosnet.model.keys import SUBNET_BITS, PublicKey
 from zosnet.model.prefix import OVERLAY, Prefix
 from zosnet.service.views import PingRequest, ProbeLine, TraceRequest
 from zosnet.wire.echo import EchoFailed, EchoReply, EchoRequest, decode_answer
@@ -120,8 +120,11 @@ class Prober:
         _check(1 <= request.attempts <= 10, "attempts must be from 1 to 10")
         identifier = self._next_identifier()
         sequence = 0
-        # A hop limit of 1 dies in the first relay (this node takes none off its own packets).
-        for hop in range(1, request.max_hops + 1):
+        far = Prefix.of(destination, SUBNET_BITS)
+        shown = 0
+        # Mycelium's nodes all count down, the first and the last included (reference, section 5.4): the answers
+        # of these two to a hop limit that ends with them are no hops.
+        for hop in range(1, request.max_hops + 3):
             outcome = _Outcome("timeout")
             for _ in range(request.attempts):
                 sequence += 1
@@ -130,8 +133,13 @@ class Prober:
                 )
                 if outcome.kind != "timeout":
                     break
-            yield _line(sequence, hop, outcome)
-            if outcome.kind in {"reply", "unreachable"}:
+            if outcome.kind == "hop" and outcome.source is not None:
+                source = int(IPv6Address(outcome.source))
+                if self._own.contains(source) or far.contains(source):
+                    continue
+            shown += 1
+            yield _line(sequence, shown, outcome)
+            if outcome.kind in {"reply", "unreachable"} or shown == request.max_hops:
                 return
 
     async def _ask(

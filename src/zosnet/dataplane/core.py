@@ -99,7 +99,9 @@ class CoreDataplane:
         """Take up to `limit` events, oldest first."""
         return [_EVENTS[event[0]](*event[1:]) for event in self._core.drain_events(limit)]
 
-    def dial(self, token: int, proto: str, ip: str, port: int, scope: int, timeout: float) -> None:
+    def dial(  # noqa: PLR0917
+        self, token: int, proto: str, ip: str, port: int, scope: int, timeout: float
+    ) -> None:
         """Open a link; LinkUp or DialFailed tells the outcome under `token`, within `timeout` seconds."""
         self._core.dial(token, proto, ip, port, scope, timeout)
 

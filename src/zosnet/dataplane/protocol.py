@@ -51,7 +51,9 @@ class Dataplane(Protocol):
         """Take up to `limit` events, oldest first."""
         ...
 
-    def dial(self, token: int, proto: str, ip: str, port: int, scope: int, timeout: float) -> None:
+    def dial(  # noqa: PLR0917
+        self, token: int, proto: str, ip: str, port: int, scope: int, timeout: float
+    ) -> None:
         """Open a link; LinkUp or DialFailed tells the outcome under `token`, within `timeout` seconds."""
         ...
 

@@ -1,6 +1,7 @@
 """How much a courier keeps, for how long. Every table and queue of the room has its bound here."""
 
 from dataclasses import dataclass
+from typing import Self
 
 _MEBIBYTE = 1024 * 1024
 
@@ -38,3 +39,16 @@ class Limits:
     """Seconds a sender tries, unless told otherwise: Mycelium's fixed five minutes."""
     record_kept: float = 300.0
     """Seconds the status of a finished message can still be asked for, as Mycelium."""
+
+    @classmethod
+    def for_messages_of(cls, message_bytes: int) -> Self:
+        """Bounds for messages of up to `message_bytes`: the defaults, or room for a few."""
+        usual = cls()
+        return cls(
+            message_bytes=message_bytes,
+            outbound_bytes=max(usual.outbound_bytes, 4 * message_bytes),
+            assembling_bytes=max(usual.assembling_bytes, 4 * message_bytes),
+            assembling_source_bytes=max(usual.assembling_source_bytes, 2 * message_bytes),
+            inbox_bytes=max(usual.inbox_bytes, 4 * message_bytes),
+            inbox_source_bytes=max(usual.inbox_source_bytes, 2 * message_bytes),
+        )

@@ -66,7 +66,7 @@ def assemble(
 ) -> Node:
     """A node over a data plane that is open already."""
     courier = Courier(
-        limits=Limits(message_bytes=settings.message_limit),
+        limits=Limits.for_messages_of(settings.message_limit),
         # Message ids are drawn from it, and strangers must not guess those.
         rng=random.SystemRandom(),
         topics=topics or TopicPolicy(),

@@ -1,0 +1,151 @@
+//! Every property over a fixed corpus: random bytes, and valid input with a few bytes changed.
+
+use super::*;
+
+const CASES: usize = 1000;
+
+/// SplitMix64: the same numbers in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let word = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+
+    fn bytes(&mut self, limit: usize) -> Vec<u8> {
+        let length = self.below(limit);
+        (0..length).map(|_| self.next() as u8).collect()
+    }
+}
+
+/// Run `property` over random bytes, `seeds`, and changed `seeds`.
+fn check(property: impl Fn(&[u8]), seeds: &[Vec<u8>]) {
+    let mut numbers = Numbers(1);
+    seeds.iter().for_each(|seed| property(seed));
+    for _ in 0..CASES {
+        property(&numbers.bytes(400));
+        let mut input = seeds.get(numbers.below(seeds.len())).cloned().unwrap_or_default();
+        for _ in 0..numbers.below(4) {
+            let at = numbers.below(input.len());
+            if let Some(byte) = input.get_mut(at) {
+                *byte = numbers.next() as u8;
+            }
+        }
+        if numbers.below(4) == 0 {
+            input.truncate(numbers.below(input.len() + 1));
+        }
+        property(&input);
+    }
+}
+
+fn data(src: &Address, dst: &Address, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0; 40];
+    let header = DataHeader {
+        len: payload.len() as u16,
+        hop_limit: 64,
+        src: *src,
+        dst: *dst,
+    };
+    header.write_packet(&mut packet).unwrap();
+    packet.extend_from_slice(payload);
+    packet
+}
+
+fn ping(src: &Address, dst: &Address) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0, 0, 8, 58, 64];
+    packet.extend_from_slice(src);
+    packet.extend_from_slice(dst);
+    packet.extend_from_slice(&[128, 0, 0, 0, 1, 2, 3, 4]);
+    let sum = ipv6::transport_sum(src, dst, 58, &packet[40..]);
+    packet[42..44].copy_from_slice(&checksum::finish(sum).to_be_bytes());
+    packet
+}
+
+#[test]
+fn frame_stream_holds() {
+    let hello = [1, 1, 0, 0, 42, 3, 0, 8, 4, 6, 0x80, 0, 0, 5, 7, 0xd0];
+    let packet = data(&FRIEND, &NODE.address, &[9; 50]);
+    let seed = [&[3][..], &hello, &packet, &hello, &packet].concat();
+    check(frame_stream, &[seed.clone(), [&[1][..], &seed[1..]].concat()]);
+}
+
+#[test]
+fn data_packet_holds() {
+    let inside = [&[1, 0, 0, 0][..], &ping(&FRIEND, &NODE.address)].concat();
+    let other = [5; 16];
+    check(
+        data_packet,
+        &[
+            data(&FRIEND, &NODE.address, &inside),
+            data(&other, &FRIEND, &inside),
+            data(&other, &NODE.address, &inside),
+            inside,
+            ping(&NODE.address, &FRIEND),
+        ],
+    );
+}
+
+#[test]
+fn icmp_recover_holds() {
+    let offending = ping(&NODE.address, &FRIEND);
+    let header = DataHeader {
+        len: 0,
+        hop_limit: 1,
+        src: NODE.address,
+        dst: FRIEND,
+    };
+    let error = icmp::out_of_band(icmp::Problem::HopLimit, &FRIEND, &header, &offending).unwrap();
+    let body = error[44..error.len() - 28].to_vec();
+    check(icmp_recover, &[body, offending, ping(&FRIEND, &NODE.address)]);
+}
+
+#[test]
+fn offload_split_holds() {
+    let mut seeds = Vec::new();
+    for (kind, gso) in [(0x40u8, 4u8), (0x60, 4), (0x06, 1), (0x11, 5), (0x60, 0)] {
+        let mut read = vec![1, gso, 0, 0, 50, 0, 40, 0, 16, 0];
+        let protocol = if gso == 5 { 17 } else { 6 };
+        if kind & 0xf == 0 {
+            read.extend_from_slice(&[0x60, 0, 0, 0, 0, 220, protocol, 64]);
+            read.extend_from_slice(&[4; 32]);
+        } else {
+            read.extend_from_slice(&[
+                0x45, 0, 0, 240, 0, 1, 0, 0, 64, protocol, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8,
+            ]);
+        }
+        read.extend_from_slice(&[0, 1, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x99, 1, 1, 0, 0, 0, 0]);
+        read.extend((0..200u8).map(|byte| byte.wrapping_mul(7)));
+        seeds.push(read);
+    }
+    check(offload_split, &seeds);
+}
+
+#[test]
+fn coalesce_holds() {
+    let run: Vec<u8> = (0..40).flat_map(|n| [0, 0x60, n]).collect();
+    let mixed: Vec<u8> = (0..40).flat_map(|n| [n % 8, 0xe0, n]).collect();
+    let odd: Vec<u8> = (0..60u8)
+        .flat_map(|n| [n.wrapping_mul(37) & 0xfe, n.wrapping_mul(91), n])
+        .collect();
+    let raw = [&[255, 48][..], &ping(&FRIEND, &NODE.address), &run].concat();
+    check(coalesce, &[run, mixed, odd, raw]);
+}
+
+#[test]
+fn fib_records_holds() {
+    let mut seed = FRIEND.to_vec();
+    for (op, length) in [(1, 64), (1, 48), (1, 128), (0, 48), (1, 0), (1, 64)] {
+        seed.extend_from_slice(&record(op, length, &FRIEND, length));
+    }
+    let full: Vec<u8> = (0..12)
+        .flat_map(|length| record(1, length * 8, &FRIEND, length))
+        .collect();
+    check(fib_records, &[seed, [&FRIEND[..], &full].concat()]);
+}

@@ -10,7 +10,7 @@ from itertools import count
 
 import pytest
 from blake3 import blake3
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zosnet.message import (
@@ -214,7 +214,7 @@ def test_what_we_send_is_acceptable_to_a_stock_receiver(size: int) -> None:
 
 
 @given(st.integers(0, 30_000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_size_is_acceptable_to_a_stock_receiver(size: int) -> None:
     test_what_we_send_is_acceptable_to_a_stock_receiver(size)
 
@@ -231,7 +231,7 @@ BAD = st.builds(
 @given(
     BAD, st.integers(0, 2**32), st.lists(st.sampled_from([*SIZES, 20_000, 60_000]), min_size=1, max_size=4)
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 def test_messages_arrive_once_and_whole_over_a_bad_network(
     network: Network, seed: int, sizes: list[int]
 ) -> None:
@@ -247,7 +247,7 @@ def test_messages_arrive_once_and_whole_over_a_bad_network(
 
 
 @given(BAD, st.integers(0, 2**32), st.sampled_from([*SIZES, 20_000]))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 def test_a_stock_receiver_gets_it_over_a_bad_network(network: Network, seed: int, size: int) -> None:
     """Its answer may be lost for good, which is its own fault, but it gets the message, once."""
     world = World(network, seed)
@@ -664,7 +664,7 @@ hostile = st.one_of(
 
 
 @given(st.lists(st.tuples(st.sampled_from([A, C]), hostile, st.floats(0, 40)), max_size=60))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_input_breaks_the_courier_or_its_bounds(inputs: list[tuple[IPv6Address, bytes, float]]) -> None:
     b = Courier(limits=TINY, rng=random.Random(1), topics=OPEN)
     b.send(A, bytes(2000), b"", 0.0)

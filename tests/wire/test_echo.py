@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from zosnet.model import PeerError
 from zosnet.wire.echo import EchoFailed, EchoReply, EchoRequest, decode_answer
-from zosnet.wire.ipv6 import ICMP_TOO_BIG, Icmp, Ipv6Header, checksum_of, encode_icmp_packet
+from zosnet.wire.ipv6 import Icmp, Ipv6Header, checksum_of, encode_icmp_packet
 
 A = bytes.fromhex("05a6f0c6f365177d66be4a2bd9fdb59e")
 B = bytes.fromhex("05e521957cc4bfb0bb4d44f80afcd14e")
@@ -29,7 +29,7 @@ def test_a_reply_is_recognised() -> None:
 
 
 def test_an_error_names_the_probe_it_quotes() -> None:
-    failed = decode_answer(answer(ICMP_TOO_BIG, PROBE.encode(), 1280))
+    failed = decode_answer(answer(2, PROBE.encode(), 1280))
     assert failed == EchoFailed(B, 2, 0, 1280, B, 0x1234, 1, b"mycelium")
 
 

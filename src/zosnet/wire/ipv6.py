@@ -8,7 +8,6 @@ from zosnet.model.errors import PeerError
 HEADER_BYTES = 40
 ICMPV6 = 58
 
-ICMP_UNREACHABLE, ICMP_TOO_BIG, ICMP_TIME_EXCEEDED = 1, 2, 3
 ICMP_ECHO_REQUEST, ICMP_ECHO_REPLY = 128, 129
 #: Types below this are errors, which quote the packet that caused them (RFC 4443, section 2.1).
 ICMP_INFORMATIONAL = 128

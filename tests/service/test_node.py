@@ -6,15 +6,19 @@ import asyncio
 import base64
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from zosnet.babel import Unreachable
 from zosnet.dataplane.events import Failed
 from zosnet.lab.fake_dataplane import Ether
 from zosnet.lab.fake_node import FakeNode, fake_node, secret_of, until
 from zosnet.message import TopicPolicy, TopicRule
 from zosnet.model.errors import HostError, UsageError
 from zosnet.model.prefix import Prefix
+from zosnet.service import route_batch
+from zosnet.service.node import new_router_id
 from zosnet.service.views import MessageRequest, PingRequest, ProbeLine, TraceRequest
 from zosnet.store.settings import Settings, load
 
@@ -35,7 +39,11 @@ async def probes(node: FakeNode, request: PingRequest | TraceRequest) -> list[Pr
     return [line async for line in lines]
 
 
-def text(payload: bytes, **more: str) -> MessageRequest:
+def subnet_of(node: FakeNode) -> Prefix:
+    return Prefix.parse(node.node.key().subnet)
+
+
+def text(payload: bytes, **more: Any) -> MessageRequest:
     return MessageRequest(base64.b64encode(payload).decode(), **more)
 
 
@@ -111,7 +119,7 @@ def test_a_peer_that_is_this_node_is_named_as_such() -> None:
 def test_a_peer_that_refuses_shows_in_the_findings() -> None:
     async def main() -> None:
         async with fake_node(Ether(), A, at(B)) as a:
-            await until(lambda: a.node.status().findings)
+            await until(lambda: any(f.code == "peer.dead" for f in a.node.status().findings))
             codes = {finding.code: finding for finding in (await a.node.doctor()).findings}
             assert "refused" in codes["peer.dead"].text and codes["peer.dead"].remedy
             assert "peers.all_dead" in codes
@@ -276,14 +284,22 @@ def test_a_probe_to_nowhere_times_out_and_one_to_oneself_returns() -> None:
 def test_an_unreachable_destination_is_told_by_the_relay() -> None:
     async def main() -> None:
         ether = Ether()
-        async with fake_node(ether, A) as a, fake_node(ether, B, at(A)) as b:
-            async with fake_node(ether, C, at(B)) as c:
-                await until(lambda: reaches(a, c))
-                gone = c.address
-                for link in ether.between(b.plane, c.plane):
-                    link.cut = True
-                (line,) = await probes(a, PingRequest(gone, count=1, timeout=0.05))
-                assert line.outcome == "timeout"
+        async with (
+            fake_node(ether, A) as a,
+            fake_node(ether, B, at(A)) as b,
+            fake_node(ether, C, at(B)) as c,
+        ):
+            await until(lambda: reaches(a, c) and reaches(c, a))
+            for link in ether.between(b.plane, c.plane):
+                link.cut = True
+            (line,) = await probes(a, PingRequest(c.address, count=1, timeout=0.05))
+            assert line.outcome == "timeout"
+            # The relay lost its table, as just before its Speaker hears of a broken link.
+            b.plane.apply_routes(
+                route_batch.pack([Unreachable(subnet_of(c), new_router_id(secret_of(C).public()))])
+            )
+            (line,) = await probes(a, PingRequest(c.address, count=1))
+            assert (line.outcome, line.reason) == ("unreachable", "no route to the destination")
 
     asyncio.run(main())
 

@@ -37,6 +37,8 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 def schema_of(kind: Any, definitions: dict[str, Schema]) -> Schema:
     """The JSON Schema of a type. Dataclasses go into `definitions` and are referred to by name."""
+    if kind is Any:
+        return {}
     if kind in _SIMPLE:
         return _SIMPLE[kind]
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)

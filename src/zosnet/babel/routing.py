@@ -263,7 +263,7 @@ class Routing:
         if new is None:
             self._nothing_left(entry, old, withdrawn_by)
             return
-        if old is not new:
+        if old is not new or entry.router_id is not new.router_id:
             self._adopt(entry, new.router_id)
         self._node.install(entry)
         self._announce(entry, old, new)

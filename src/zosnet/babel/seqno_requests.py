@@ -1,6 +1,8 @@
 """Seqno requests of neighbours.
 
-Answered, granted or passed on (reference, section 4.8; RFC 8966, section 3.8.1.2).
+Answered, granted or passed on (reference, section 4.8; RFC 8966, section 3.8.1.2). A stock relay says nothing to a
+request which it saw within a minute, though it may have the answer by then. So a stock neighbour that we pass one
+on to is also asked for its route as it is.
 """
 
 from zosnet.babel.announcements import Announcements
@@ -11,7 +13,7 @@ from zosnet.babel.route import Entry, Route
 from zosnet.babel.seqno import is_newer, next_after
 from zosnet.babel.source import is_feasible
 from zosnet.model.prefix import Prefix
-from zosnet.wire.babel import SeqnoRequest
+from zosnet.wire.babel import RouteRequest, SeqnoRequest
 
 GRANT_INTERVAL = 0.2
 """Seconds between two increments of our own seqno.
@@ -119,6 +121,8 @@ class SeqnoRequests:
         passed.passed_at = node.now
         passed.expires = node.now + LIFETIME
         node.send(target.peer, request._replace(hop_count=request.hop_count - 1))
+        if not target.is_ours:
+            node.send(target.peer, RouteRequest(request.prefix, 0))
 
     def _target(self, asking: Neighbour, entry: Entry) -> Neighbour | None:
         """The one to ask: our next hop, else a feasible route's, else anybody's with a route."""

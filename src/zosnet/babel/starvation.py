@@ -2,7 +2,7 @@
 
 The cure is a newer seqno, and every neighbour with a route is asked to pass the request on. A stock
 originator answers at most once in four seconds and stock relays drop a repetition for a minute, so one that
-stays unanswered is repeated, but ever less often.
+stays unanswered is repeated, but ever less often, and stock neighbours are then also asked for their route as it is.
 """
 
 from collections import deque
@@ -11,7 +11,7 @@ from zosnet.babel.node import Node
 from zosnet.babel.route import Entry
 from zosnet.babel.seqno import next_after
 from zosnet.model.router_id import RouterId
-from zosnet.wire.babel import SeqnoRequest
+from zosnet.wire.babel import RouteRequest, SeqnoRequest
 
 HOP_COUNT = 64
 
@@ -72,6 +72,8 @@ class Starvation:
             for holder in holders:
                 if holder in node.neighbours and not node.neighbours[holder].is_stalled:
                     node.send(holder, request)
+                    if entry.attempts > 1 and not node.neighbours[holder].is_ours:
+                        node.send(holder, RouteRequest(entry.prefix, 0))
                     budget -= 1
 
     def _ask(self, entry: Entry, peer: int, *, alone: bool = False) -> None:

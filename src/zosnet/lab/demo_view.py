@@ -15,7 +15,7 @@ from zosnet.lab.node import Node
 _PICTURE = """\
       ┌──── r1 ────┐    as fast as this machine
   a ──┤            ├── b
-      └──── r2 ────┘    {delay:g} ms and {rate:g} Mbit/s a link"""
+      └──── r2 ────┘    {delay:g} ms and {rate:g} Mbit/s between a and r2"""
 
 
 class View:

@@ -17,6 +17,7 @@ from zosnet.lab.programs import Zosnet
 from zosnet.model.errors import UsageError
 
 _NAME = re.compile(r"[a-z][a-z0-9]{0,9}")
+_FAULTS = ("Traceback (most recent call last)", "panicked at", "was never awaited", "this is a bug")
 _LINKS = 254  # the third byte of the IPv4 addresses
 
 
@@ -108,7 +109,7 @@ class Grid:
         for host in self.hosts.values():
             for process in host.processes:
                 said = process.text()
-                for sign in ("Traceback (most recent call last)", "panicked at", "was never awaited"):
+                for sign in _FAULTS:
                     if sign in said:
                         at = said.index(sign)
                         raise LabError(f"{process.name} said: {said[max(0, at - 200) : at + 3000]}")

@@ -16,7 +16,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,8 @@ class Process:
         self.out = out
         self.log = log
         self._popen = popen
+        self._records: list[dict[str, object]] = []
+        self._read = 0
 
     @property
     def pid(self) -> int:
@@ -122,12 +124,14 @@ class Process:
     def tail(self, lines: int = 40) -> str:
         return "\n".join(self.text().splitlines()[-lines:])
 
-    def records(self) -> Iterator[dict[str, object]]:
-        """The JSON lines printed so far, whole lines only."""
-        with contextlib.suppress(FileNotFoundError), self.out.open() as file:
-            for line in file:
-                if line.endswith("\n"):
-                    yield json.loads(line)
+    def records(self) -> list[dict[str, object]]:
+        """The JSON lines printed so far, whole lines only; each is read once, so ask as often as you like."""
+        with contextlib.suppress(FileNotFoundError), self.out.open("rb") as file:
+            file.seek(self._read)
+            whole, end, _ = file.read().rpartition(b"\n")
+            self._read += len(whole) + len(end)
+            self._records += [json.loads(line) for line in whole.splitlines()]
+        return self._records
 
     def record(self, event: str, within: float = 10.0) -> dict[str, object]:
         """The first record of that `event`, waited for. Raises LabError; a program that died says how."""

@@ -40,7 +40,7 @@ class Zosnet:
         return [*argv, *wishes.extra]
 
     def environment(self, node: Node) -> Mapping[str, str]:
-        return {"ZOSNET_SOCKET": node.inside("api.sock")}
+        return {"ZOSNET_SOCKET": node.inside("api.sock"), "ZOSNET_TRACEBACK": "1"}
 
     def is_ready(self, node: Node) -> bool:
         return bool(api(node).get("/v1/status"))

@@ -2,7 +2,7 @@
 
         ┌── r1 ──┐    as fast as the machine
     a ──┤        ├── b
-        └── r2 ──┘    further away, and slower if wished
+        └── r2 ──┘    its first link is longer, and slower if wished
 
 Which path is in use is read from the links' own counters, not from what the nodes say.
 """
@@ -41,7 +41,7 @@ class TwoPaths:
             grid.host(name)
         self.better = grid.link("a", "r1")
         self.worse = grid.link("a", "r2", delay_ms=delay_ms, rate_mbit=rate_mbit)
-        far = (grid.link("r1", "b"), grid.link("r2", "b", delay_ms=delay_ms, rate_mbit=rate_mbit))
+        far = (grid.link("r1", "b"), grid.link("r2", "b"))
         self.nodes = {
             "r1": grid.node("r1", program),
             "r2": grid.node("r2", program),

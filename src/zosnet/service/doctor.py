@@ -104,7 +104,7 @@ def about_node(
     if not listed and settings.disable_peer_discovery:
         text = "there are no peers, and discovery is off"
         found.append(Finding("peers.none", "warning", text, "zosnet peers add tcp://host:9651"))
-    elif listed and not alive:
+    elif not alive and any(peer.failures for peer in listed):
         text = "no peer is linked: this node reaches nobody"
         found.append(
             Finding("peers.all_dead", "error", text, "see below why, and check this machine's own network")

@@ -114,7 +114,7 @@ class Prober:
                 await asyncio.sleep(max(started + request.interval - self._clock(), 0.0))
 
     async def trace(self, request: TraceRequest) -> AsyncIterator[ProbeLine]:
-        """Probe with growing hop limits until the destination answers, and yield what came of each."""
+        """Probe with growing hop limits until the destination answers; a line for each node."""
         destination = overlay_address(request.destination)
         _check(1 <= request.max_hops <= 64, "max_hops must be from 1 to 64")
         _check(1 <= request.attempts <= 10, "attempts must be from 1 to 10")
@@ -122,8 +122,8 @@ class Prober:
         sequence = 0
         far = Prefix.of(destination, SUBNET_BITS)
         shown = 0
-        # Mycelium's nodes all count down, the first and the last included (reference, section 5.4): the answers
-        # of these two to a hop limit that ends with them are no hops.
+        # All nodes count down, the first and the last included (reference, section 5.4): what these two say of
+        # a hop limit that ends with them is no hop.
         for hop in range(1, request.max_hops + 3):
             outcome = _Outcome("timeout")
             for _ in range(request.attempts):

@@ -14,8 +14,9 @@ use super::congestion::TunnelConfig;
 const IDLE_TIMEOUT: VarInt = VarInt::from_u32(30_000);
 /// Keep-alive; a third of the idle time, so that two may be lost.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// Largest UDP payload we take. A stock node assumes 1472 for itself and clamps its own to ours.
-const MAX_UDP_PAYLOAD: u16 = 9_000;
+/// Largest UDP payload we take: Ethernet less IPv4 and UDP. A stock node sends payloads of 1500 from the start unless
+/// this forbids it. On Ethernet they vanish, it falls back to 1200, and the next full packet tears its link down.
+const MAX_UDP_PAYLOAD: u16 = 1_472;
 /// Largest UDP payload we look for: Ethernet less IPv4 and UDP. With IPv6 the search ends a little lower.
 const MTU_UPPER_BOUND: u16 = 1_472;
 /// Precision of the search. A full packet from a 1360-byte TUN needs 1470, so the default of 20 is too coarse.

@@ -10,6 +10,7 @@ bytes were never acknowledged. With MBIT the stream is kept at that rate. A lost
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -60,6 +61,8 @@ def main() -> int:
     stream = socket.create_connection((address, port), 10)
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(PATIENCE), 0))
     stream.settimeout(None)
+    with contextlib.suppress(OSError):
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
     say("connected", **identity(stream))
     try:
         sent = transfer(stream, path, mbit)

@@ -33,7 +33,7 @@ def admin(node: Node, _: Call) -> _Json:
         "nodeSubnet": status.subnet,
         "nodeIp": status.address,
         "nodePubkey": status.public_key,
-        "nodeStartTime": str(int(status.started)),
+        "nodeStartTime": int(status.started),
     }
 
 

@@ -24,11 +24,13 @@ const MTU_STEP: u16 = 4;
 /// Stream data a peer may have under way, and what all its streams may hold here together.
 pub const RECEIVE_WINDOW: u32 = 4 << 20;
 /// Datagrams that wait to be read by the link's task; the oldest go first when it is full.
-const DATAGRAM_RECEIVE: usize = 2 << 20;
+const DATAGRAM_RECEIVE: usize = 4 << 20;
 /// Datagrams handed to quinn that were not sent yet. Small: waiting belongs in our queue, where age is judged.
 const DATAGRAM_SEND: usize = 128 << 10;
 /// Bounds of stream data handed to quinn and not acknowledged; in between it follows the congestion window.
 pub const SEND_WINDOW: (u64, u64) = (128 << 10, 8 << 20);
+/// How long the smallest packet size is used when larger ones seem to vanish. Short, as random loss looks like that too.
+const BLACK_HOLE_COOLDOWN: Duration = Duration::from_secs(1);
 /// Streams a peer may open, as a stock node allows; only the first is used.
 const STREAMS: u8 = 5;
 
@@ -48,7 +50,9 @@ pub const CLOSE_FLUSH: Duration = Duration::from_millis(250);
 /// Transport settings of every connection, both ways.
 pub fn transport() -> Arc<TransportConfig> {
     let mut mtu = MtuDiscoveryConfig::default();
-    mtu.upper_bound(MTU_UPPER_BOUND).minimum_change(MTU_STEP);
+    mtu.upper_bound(MTU_UPPER_BOUND)
+        .minimum_change(MTU_STEP)
+        .black_hole_cooldown(BLACK_HOLE_COOLDOWN);
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(Some(IdleTimeout::from(IDLE_TIMEOUT)))

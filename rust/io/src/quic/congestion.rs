@@ -1,8 +1,9 @@
 //! Congestion control of a link: CUBIC that shrugs off the few losses that aren't congestion.
 //!
 //! What runs through a link reacts to loss itself. A link that also cuts its window by a third at every lost packet
-//! makes inner flows pay twice, and at 1 % of random loss nothing is left. So losses of at most 2 % are left to the
-//! inner flows (the threshold of BBRv2, draft-ietf-ccwg-bbr), anything above is congestion. ECN marks always count.
+//! makes inner flows pay twice, and at 1 % of random loss nothing is left. So losses of at most 3 % on a path that
+//! shows no queue are left to the inner flows (BBRv2 shrugs off 2 %, without looking for a queue). There is congestion
+//! when more is lost, or when round trips take longer than they could. ECN marks always count.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -14,11 +15,14 @@ use quinn_proto::RttEstimator;
 /// Bytes in flight before anything is known of the path.
 const INITIAL_WINDOW: u64 = 64 * 1_472;
 /// One part in so many may be lost.
-const TOLERATED: u64 = 50;
+const TOLERATED: u64 = 33;
 /// So many packets may be lost in one span however little was sent, as a ratio of a few says nothing.
-const TOLERATED_PACKETS: u64 = 2;
+const TOLERATED_PACKETS: u64 = 4;
 /// Losses are counted over this, or eight round trips if those are longer.
 const SPAN: Duration = Duration::from_millis(100);
+
+/// Round trips may take so much longer than the shortest, or half as long again, before a queue is suspected.
+const JITTER: Duration = Duration::from_millis(4);
 
 /// Makes a [`Tunnel`] for each connection.
 #[derive(Debug)]
@@ -36,6 +40,7 @@ impl ControllerFactory for TunnelConfig {
             since: now,
             acked: 0,
             lost: 0,
+            queued: false,
         })
     }
 }
@@ -50,6 +55,8 @@ struct Tunnel {
     since: Instant,
     acked: u64,
     lost: u64,
+    /// Packets wait somewhere on the path.
+    queued: bool,
 }
 
 impl Tunnel {
@@ -63,7 +70,7 @@ impl Tunnel {
     }
 
     fn tolerable(&self) -> bool {
-        self.lost <= ((self.acked + self.lost) / TOLERATED).max(TOLERATED_PACKETS * self.mtu)
+        !self.queued && self.lost <= ((self.acked + self.lost) / TOLERATED).max(TOLERATED_PACKETS * self.mtu)
     }
 }
 
@@ -74,6 +81,7 @@ impl Controller for Tunnel {
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
         self.span = SPAN.max(rtt.get() * 8);
+        self.queued = rtt.get() > rtt.min() + JITTER.max(rtt.min() / 2);
         self.age(now);
         self.acked += bytes;
         self.cubic.on_ack(now, sent, bytes, app_limited, rtt);
@@ -113,5 +121,41 @@ impl Controller for Tunnel {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MTU: u16 = 1_400;
+
+    fn tunnel() -> Box<dyn Controller> {
+        Arc::new(TunnelConfig).build(Instant::now(), MTU)
+    }
+
+    fn lose(tunnel: &mut dyn Controller, packets: u64) -> u64 {
+        let before = tunnel.window();
+        for _ in 0..packets {
+            tunnel.on_congestion_event(Instant::now(), Instant::now(), false, MTU.into());
+        }
+        before - tunnel.window()
+    }
+
+    #[test]
+    fn a_few_losses_leave_the_window_alone_and_many_do_not() {
+        let mut tunnel = tunnel();
+        assert_eq!(lose(tunnel.as_mut(), TOLERATED_PACKETS), 0);
+        assert!(lose(tunnel.as_mut(), 1) > 0);
+    }
+
+    #[test]
+    fn marks_and_persistent_congestion_always_count() {
+        let mut marked = tunnel();
+        marked.on_congestion_event(Instant::now(), Instant::now(), false, 0);
+        assert!(marked.window() < INITIAL_WINDOW);
+        let mut dead = tunnel();
+        dead.on_congestion_event(Instant::now(), Instant::now(), true, MTU.into());
+        assert!(dead.window() < INITIAL_WINDOW / 10);
     }
 }

@@ -13,6 +13,8 @@ use crate::handoff::{LinkId, Upcalls};
 pub struct Totals {
     /// Data packets dropped on the way out: the queue was full, or they were too old.
     pub queue: AtomicU64,
+    /// Datagrams received faster than they could be taken on.
+    pub received: AtomicU64,
     /// Data packets that were too large for a datagram, or followed one that was.
     pub on_stream: AtomicU64,
     /// Datagrams that held no single whole packet.
@@ -30,6 +32,7 @@ impl Totals {
     pub fn named(&self) -> Vec<(&'static str, u64)> {
         vec![
             ("drop.quic_queue", self.queue.load(Relaxed)),
+            ("drop.quic_received", self.received.load(Relaxed)),
             ("drop.quic_datagram", self.undecodable.load(Relaxed)),
             ("drop.quic_control_paused", self.unwanted.load(Relaxed)),
             ("quic.data_on_stream", self.on_stream.load(Relaxed)),

@@ -17,7 +17,7 @@ const CHUNK: usize = 64 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum StreamEnd {
     /// The peer ended its half.
-    #[error("the peer ended the stream")]
+    #[error("closed by the peer")]
     Finished,
     /// The connection or the stream broke.
     #[error("{0}")]
@@ -37,6 +37,8 @@ pub struct Incoming {
     pub undecodable: u64,
     /// Control packets in datagrams that came while the link was paused.
     pub unwanted: u64,
+    /// Datagrams taken from the connection so far, good or bad.
+    pub taken: u64,
 }
 
 impl Incoming {
@@ -49,19 +51,24 @@ impl Incoming {
             packets: 0,
             undecodable: 0,
             unwanted: 0,
+            taken: 0,
         }
     }
 
-    /// Take a datagram, and all others that are there. Control packets are refused while the link is paused.
-    pub fn datagrams(&mut self, first: Bytes, connection: &Connection, paused: bool) {
+    /// Take a datagram, and others that are there. Control packets are refused while the link is paused.
+    ///
+    /// Returns how many datagrams quinn had to drop since the connection began, when none is left and that is certain.
+    pub fn datagrams(&mut self, first: Bytes, connection: &Connection, paused: bool) -> Option<u64> {
         let mut next = Some(first);
         while let Some(datagram) = next {
+            self.taken += 1;
             self.datagram(&datagram, paused);
             if self.batch.len() >= BATCH {
-                return;
+                return None;
             }
             next = at_once(connection.read_datagram()).and_then(Result::ok);
         }
+        Some(connection.stats().frame_rx.datagram.saturating_sub(self.taken))
     }
 
     fn datagram(&mut self, datagram: &[u8], paused: bool) {

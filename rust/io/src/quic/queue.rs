@@ -134,3 +134,64 @@ impl Delay {
         self.drops.isqrt().max(1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(start: Instant, ms: u64) -> Instant {
+        start + Duration::from_millis(ms)
+    }
+
+    /// A data packet of 1000 bytes.
+    fn packet() -> Vec<u8> {
+        let mut packet = vec![1, 0, 0, 0, 0, 3, 0xc0, 64];
+        packet.resize(1000, 0);
+        packet
+    }
+
+    #[test]
+    fn the_oldest_goes_when_the_queue_is_full() {
+        let mut queue = Queue::default();
+        let batch = packet().repeat(100);
+        let dropped: u64 = (0..50).map(|_| queue.push(batch.clone(), Instant::now())).sum();
+        assert_eq!(queue.bytes() as u64, 5_000_000 - dropped * 1000);
+        assert!(queue.bytes() <= DATA_LIMIT && queue.bytes() > DATA_LIMIT - batch.len());
+    }
+
+    #[test]
+    fn control_packets_are_kept_up_to_a_bound_and_never_for_data() {
+        let mut queue = Queue::default();
+        assert!(queue.push_control(&[1; 100]));
+        let dropped: u64 = (0..30).map(|_| queue.push(packet().repeat(100), Instant::now())).sum();
+        assert!(dropped > 0);
+        assert_eq!(queue.take_control(), [1; 100]);
+        assert!(queue.push_control(&vec![1; CONTROL_LIMIT]));
+        assert!(!queue.push_control(&[1]));
+    }
+
+    #[test]
+    fn a_short_queue_and_a_burst_are_left_alone() {
+        let (start, mut delay) = (Instant::now(), Delay::default());
+        assert!((0..1000).all(|ms| delay.admit(after(start, ms), after(start, ms + 14), true)));
+        assert!((0..90).all(|ms| delay.admit(start, after(start, 20 + ms), true)));
+    }
+
+    #[test]
+    fn a_standing_queue_loses_single_packets_ever_faster() {
+        let (start, mut delay) = (Instant::now(), Delay::default());
+        let drops: Vec<u64> = (0..1000)
+            .filter(|ms| !delay.admit(after(start, *ms), after(start, ms + 30), true))
+            .collect();
+        assert!(drops.len() > 10 && drops.len() < 60, "{drops:?}");
+        let gaps: Vec<u64> = drops.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.first() > gaps.last());
+    }
+
+    #[test]
+    fn the_last_packet_is_sent_unless_it_is_ancient() {
+        let (start, mut delay) = (Instant::now(), Delay::default());
+        assert!(delay.admit(start, after(start, 100), false));
+        assert!(!delay.admit(start, after(start, 200), false));
+    }
+}

@@ -183,15 +183,23 @@ async fn dial(
 
 /// The local end: the address that packets leave from, where the system tells.
 fn local(endpoint: &Endpoint, connection: &Connection) -> SocketAddr {
-    let bound = endpoint.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
-    let known = connection.local_ip().or_else(|| towards(connection.remote_address()).ok());
+    let bound = endpoint
+        .local_addr()
+        .unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+    let known = connection
+        .local_ip()
+        .or_else(|| towards(connection.remote_address()).ok());
     config::plain(known.map_or(bound, |ip| SocketAddr::new(ip, bound.port())))
 }
 
 /// The address that packets to `remote` leave from. Connecting a UDP socket asks the routing table and sends nothing.
 fn towards(remote: SocketAddr) -> io::Result<IpAddr> {
     let remote = config::plain(remote);
-    let any: IpAddr = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let any: IpAddr = if remote.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
     let socket = UdpSocket::bind((any, 0))?;
     socket.connect(remote)?;
     Ok(socket.local_addr()?.ip())

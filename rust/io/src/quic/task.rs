@@ -45,6 +45,7 @@ pub async fn run(hub: Arc<Hub>, established: Established) {
         incoming: Incoming::new(receive),
         watch: Watch::default(),
         probes: 0,
+        overflows: 0,
     };
     let reason = task.serve().await;
     task.deliver();
@@ -60,6 +61,8 @@ struct Task {
     watch: Watch,
     /// Probes sent while the peer was silent.
     probes: u32,
+    /// Received datagrams that quinn had no room for.
+    overflows: u64,
 }
 
 impl Task {
@@ -85,7 +88,10 @@ impl Task {
             tokio::select! {
                 () = link.wake.notified() => {}
                 datagram = connection.read_datagram() => match datagram {
-                    Ok(datagram) => self.incoming.datagrams(datagram, connection, paused),
+                    Ok(datagram) => {
+                        let dropped = self.incoming.datagrams(datagram, connection, paused);
+                        self.overflown(dropped);
+                    }
                     Err(error) => return describe(&error),
                 },
                 chunk = self.incoming.chunk(), if !paused => {
@@ -114,6 +120,15 @@ impl Task {
         self.hub.totals.on_stream.fetch_add(moved.on_stream, Relaxed);
         if moved.any() {
             self.account_sent();
+        }
+    }
+
+    /// Quinn's buffer of received datagrams has overflown so often since the link came up.
+    fn overflown(&mut self, total: Option<u64>) {
+        let new = total.unwrap_or(0).saturating_sub(self.overflows);
+        if new > 0 {
+            self.overflows += new;
+            self.hub.totals.received.fetch_add(new, Relaxed);
         }
     }
 

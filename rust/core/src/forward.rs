@@ -5,117 +5,13 @@
 
 use std::sync::Arc;
 
+pub use crate::reason::DropReason;
+
 use crate::fib::{Entry, Table};
 use crate::frame::DataHeader;
 use crate::icmp::Problem;
 use crate::inner::{self, InnerError, InnerType};
 use crate::{Address, in_overlay, ipv6, suite, upper};
-
-/// Why a packet is dropped. Each reason is a counter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DropReason {
-    /// From the TUN: not a whole IPv6 packet.
-    NotIpv6,
-    /// From the TUN: multicast, which the overlay doesn't carry.
-    Multicast,
-    /// From a link: the payload is too short to be sealed.
-    ShortPayload,
-    /// From a link: the source or the destination lies outside 400::/7.
-    NotOverlay,
-    /// From a link: for this node, and said to be from this node.
-    OwnSource,
-    /// Not sealed by the node that owns the outer source.
-    NotAuthentic,
-    /// The sender's key is of low order.
-    LowOrderKey,
-    /// Opened: an inner header of another version or type, to be ignored.
-    UnknownInner,
-    /// Opened: not a whole IPv6 packet.
-    BadInner,
-    /// Opened: the inner source isn't in the sender's /64.
-    InnerSource,
-    /// Opened: the inner destination isn't in this node's /64.
-    InnerDestination,
-    /// An error of a transit node that makes no sense.
-    BadError,
-    /// No route, and nobody can be told.
-    NoRoute,
-    /// Too much waits for a route already.
-    WaitingFull,
-    /// Waited for a route or for a key for too long.
-    WaitingExpired,
-    /// The next link's queue is full.
-    LinkFull,
-    /// A super-packet that can't be cut.
-    BadOffload,
-    /// Longer than any link carries.
-    TooBig,
-    /// There is no TUN device to deliver to.
-    NoTun,
-    /// The TUN device refused it.
-    TunRefused,
-}
-
-impl DropReason {
-    /// All of them, in the order of their counters.
-    pub const ALL: [Self; 20] = [
-        Self::NotIpv6,
-        Self::Multicast,
-        Self::ShortPayload,
-        Self::NotOverlay,
-        Self::OwnSource,
-        Self::NotAuthentic,
-        Self::LowOrderKey,
-        Self::UnknownInner,
-        Self::BadInner,
-        Self::InnerSource,
-        Self::InnerDestination,
-        Self::BadError,
-        Self::NoRoute,
-        Self::WaitingFull,
-        Self::WaitingExpired,
-        Self::LinkFull,
-        Self::BadOffload,
-        Self::TooBig,
-        Self::NoTun,
-        Self::TunRefused,
-    ];
-
-    /// The name of its counter.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotIpv6 => "not_ipv6",
-            Self::Multicast => "multicast",
-            Self::ShortPayload => "short_payload",
-            Self::NotOverlay => "not_overlay",
-            Self::OwnSource => "own_source",
-            Self::NotAuthentic => "not_authentic",
-            Self::LowOrderKey => "low_order_key",
-            Self::UnknownInner => "unknown_inner",
-            Self::BadInner => "bad_inner",
-            Self::InnerSource => "inner_source",
-            Self::InnerDestination => "inner_destination",
-            Self::BadError => "bad_error",
-            Self::NoRoute => "no_route",
-            Self::WaitingFull => "waiting_full",
-            Self::WaitingExpired => "waiting_expired",
-            Self::LinkFull => "link_full",
-            Self::BadOffload => "bad_offload",
-            Self::TooBig => "too_big",
-            Self::NoTun => "no_tun",
-            Self::TunRefused => "tun_refused",
-        }
-    }
-
-    /// Its place in [`DropReason::ALL`].
-    #[inline]
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-}
 
 /// How a link does, as the lane sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

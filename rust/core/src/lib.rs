@@ -25,6 +25,7 @@ pub mod icmp;
 pub mod inner;
 pub mod ipv6;
 pub mod offload;
+mod reason;
 pub mod suite;
 pub mod waiting;
 

@@ -2,9 +2,10 @@
 //!
 //! One [`Waiting`] holds outgoing and transit packets by the /64 of their destination, another one incoming
 //! ciphertext by the /64 of its source. Both are bounded by packets and by bytes, per prefix and in all, and
-//! both expire (the reference never forgets incoming ones).
+//! both expire (the reference never forgets incoming ones). Transit packets may fill half of each bound, so
+//! that strangers never keep this node's own packets out.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// How long a packet waits, in seconds: as the reference.
 pub const LIFETIME: f64 = 15.0;
@@ -64,6 +65,17 @@ impl Limits {
         packets: 10_000,
         bytes: 8 << 20,
     };
+
+    /// What packets of `origin` may fill, counting those of the others too.
+    const fn for_origin(self, origin: Origin) -> Self {
+        let share = if matches!(origin, Origin::Transit) { 2 } else { 1 };
+        Self {
+            packets_per_prefix: self.packets_per_prefix / share,
+            bytes_per_prefix: self.bytes_per_prefix / share,
+            packets: self.packets / share,
+            bytes: self.bytes / share,
+        }
+    }
 }
 
 /// What became of a packet that was to wait.
@@ -90,7 +102,7 @@ struct Queue {
 #[derive(Debug)]
 pub struct Waiting {
     limits: Limits,
-    queues: HashMap<u64, Queue>,
+    queues: BTreeMap<u64, Queue>,
     packets: usize,
     bytes: usize,
     /// No packet expires before this moment.
@@ -103,7 +115,7 @@ impl Waiting {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            queues: HashMap::new(),
+            queues: BTreeMap::new(),
             packets: 0,
             bytes: 0,
             earliest: f64::INFINITY,
@@ -117,7 +129,7 @@ impl Waiting {
             bytes_per_prefix,
             packets,
             bytes,
-        } = self.limits;
+        } = self.limits.for_origin(origin);
         let queue = self.queues.get(&prefix);
         let (waiting, held) = queue.map_or((0, 0), |queue| (queue.packets.len(), queue.bytes));
         if self.packets >= packets
@@ -195,7 +207,7 @@ impl Waiting {
         (self.packets > 0).then_some(self.earliest)
     }
 
-    /// The prefixes that packets wait for, in no order.
+    /// The prefixes that packets wait for, in their order.
     pub fn prefixes(&self) -> impl Iterator<Item = u64> {
         self.queues.keys().copied()
     }

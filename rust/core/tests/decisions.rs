@@ -348,6 +348,27 @@ fn waiting_is_bounded_by_packets_and_bytes_in_one_prefix_and_in_all() {
 }
 
 #[test]
+fn transit_packets_leave_half_of_the_room_to_this_node() {
+    let limits = Limits {
+        packets_per_prefix: 4,
+        bytes_per_prefix: 1000,
+        packets: 8,
+        bytes: 2000,
+    };
+    let mut waiting = Waiting::new(limits);
+    let mut room = |origin, prefix| {
+        (0..9)
+            .filter(|_| waiting.push(prefix, origin, &[0], 1.0) != Pushed::Full)
+            .count()
+    };
+    assert_eq!(room(Origin::Transit, 1), 2);
+    assert_eq!(room(Origin::Transit, 2), 2);
+    assert_eq!(room(Origin::Transit, 3), 0);
+    assert_eq!(room(Origin::Host, 1), 2);
+    assert_eq!(room(Origin::Message, 3), 2);
+}
+
+#[test]
 fn a_route_is_asked_for_once_a_second_while_packets_come() {
     let mut waiting = Waiting::new(Limits::OUTGOING);
     let mut ask = |prefix, now| waiting.push(prefix, Origin::Transit, &[1], now);

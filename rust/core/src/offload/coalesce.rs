@@ -1,31 +1,20 @@
 //! Merging packets of one flow into super-packets for the TUN device.
 //!
 //! The packets lie in one receive buffer and stay there: an [`Item`] is a virtio header, patched headers and
-//! a list of payload ranges, ready for one `writev`. Rules, all of which a network card follows too:
-//!
-//! - merged are packets that differ only in what the kernel can restore: length, checksum, sequence number,
-//!   PSH on the last, IPv4 id; so never across a change of ECN bits, acknowledgement, window or options;
-//! - TCP: in sequence, no SYN, FIN, RST, URG or CWR; UDP: datagrams of one flow;
-//! - all of one size, but the last may be shorter;
-//! - the checksums of merged packets were verified here, since the kernel won't any more. A packet whose
-//!   checksum is wrong or missing goes on alone and untouched, and the kernel judges it;
-//! - packets of a flow keep their order. Items lie in the order of their first packets.
+//! a list of payload ranges, ready for one `writev`. Which packets may be merged is said in `rules`. Packets
+//! of a flow keep their order; items lie in the order of their first packets.
 
 use std::ops::Range;
 
-use super::packet::{
-    ACK, ECE, IPV4_HEADER, Layout, PSH, Protocol, TCP_FLAGS_AT, TCP_HEADER, get_u16, get_u32, put_u16,
-};
+use super::packet::{Layout, PSH, Protocol, TCP_FLAGS_AT, get_u32, put_u16};
+use super::rules::{self, Flow};
 use super::{Gso, VirtioNetHdr};
-use crate::{checksum, ipv6};
+use crate::checksum;
 
 /// Flows with an unfinished super-packet. More than one batch of a receive buffer usually holds.
 const OPEN_FLOWS: usize = 8;
 /// The longest packet that an IP header describes.
 const MAX_TOTAL: usize = 65_535;
-/// Segments of a super-packet. UDP: the kernel's own limit for cutting, on all versions.
-const MAX_TCP_SEGMENTS: usize = 128;
-const MAX_UDP_SEGMENTS: usize = 64;
 /// The end of a chain of pieces.
 const NONE: u32 = u32::MAX;
 
@@ -45,42 +34,6 @@ struct Slot {
     headers: (u32, u32),
     first: u32,
     last: u32,
-}
-
-/// Addresses, ports, protocol: what tells flows apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Flow {
-    ports: u32,
-    protocol: u8,
-    v6: bool,
-    addresses: [u8; 32],
-}
-
-impl Flow {
-    #[inline]
-    fn of(packet: &[u8], layout: &Layout) -> Option<Self> {
-        let ports = get_u32(packet, layout.transport);
-        Some(Self {
-            ports,
-            protocol: layout.protocol.number(),
-            v6: layout.v6,
-            addresses: addresses(packet)?,
-        })
-    }
-}
-
-/// Source and destination as one value, IPv4 ones padded.
-#[inline]
-fn addresses(packet: &[u8]) -> Option<[u8; 32]> {
-    if packet.first()? >> 4 == 6 {
-        return packet.get(8..40)?.first_chunk().copied();
-    }
-    let mut padded = [0; 32];
-    padded
-        .first_chunk_mut::<8>()
-        .zip(packet.get(12..20)?.first_chunk())
-        .map(|(to, from)| *to = *from)?;
-    Some(padded)
 }
 
 /// A flow whose last packet may be followed by more in the same super-packet.
@@ -148,7 +101,7 @@ impl Coalescer {
             self.add(range);
             return;
         };
-        let mergeable = is_mergeable(packet, &layout, self.udp);
+        let mergeable = rules::is_mergeable(packet, &layout, self.udp);
         if let Some(at) = self.open.iter().position(|open| open.flow == flow) {
             if mergeable && self.extend(buffer, at, range.start, packet, &layout) {
                 return;
@@ -227,7 +180,7 @@ impl Coalescer {
     #[inline]
     fn begin(&mut self, buffer: &[u8], flow: Flow, slot: usize, head: usize, packet: &[u8], layout: Layout) {
         let size = layout.end - layout.payload;
-        let push = is_pushed(packet, &layout);
+        let push = rules::is_pushed(packet, &layout);
         if push {
             return;
         }
@@ -260,15 +213,15 @@ impl Coalescer {
         let fits = !open.full
             && length <= open.size
             && open.total + length <= MAX_TOTAL
-            && open.segments < max_segments(layout.protocol)
+            && open.segments < rules::max_segments(layout.protocol)
             && layout.payload == open.layout.payload
-            && is_like(head, packet, open)
-            && (open.verified || has_right_checksums(head, &open.layout))
-            && has_right_checksums(packet, layout);
+            && rules::continues(head, packet, &open.layout, open.segments, open.next_sequence)
+            && (open.verified || rules::has_right_checksums(head, &open.layout))
+            && rules::has_right_checksums(packet, layout);
         if !fits {
             return false;
         }
-        let (slot, push) = (open.slot, is_pushed(packet, layout));
+        let (slot, push) = (open.slot, rules::is_pushed(packet, layout));
         let body = start + layout.payload..start + layout.end;
         if let Some(open) = self.open.get_mut(at) {
             open.verified = true;
@@ -297,7 +250,7 @@ impl Coalescer {
 
     /// Close the open flows between the addresses of `packet`.
     fn close_between(&mut self, buffer: &[u8], packet: &[u8]) {
-        let Some(addresses) = addresses(packet) else {
+        let Some(addresses) = rules::addresses(packet) else {
             return;
         };
         for at in (0..self.open.len()).rev() {
@@ -370,81 +323,6 @@ fn virtio(open: &Open) -> VirtioNetHdr {
         csum_start: open.layout.transport as u16,
         csum_offset: open.layout.protocol.checksum_at() as u16,
     }
-}
-
-const fn max_segments(protocol: Protocol) -> usize {
-    match protocol {
-        Protocol::Tcp => MAX_TCP_SEGMENTS,
-        Protocol::Udp => MAX_UDP_SEGMENTS,
-    }
-}
-
-#[inline]
-fn tcp_flags(packet: &[u8], layout: &Layout) -> u8 {
-    packet.get(layout.transport + TCP_FLAGS_AT).copied().unwrap_or(0)
-}
-
-/// Whether it is TCP with PSH set: the last of its super-packet.
-#[inline]
-fn is_pushed(packet: &[u8], layout: &Layout) -> bool {
-    layout.protocol == Protocol::Tcp && tcp_flags(packet, layout) & PSH != 0
-}
-
-/// Whether `packet` may be part of a super-packet at all.
-#[inline]
-fn is_mergeable(packet: &[u8], layout: &Layout, udp: bool) -> bool {
-    let plain_ip = if layout.v6 {
-        layout.transport == ipv6::HEADER
-    } else {
-        // No options, and the reserved flag clear; fragments have no layout.
-        layout.transport == IPV4_HEADER && get_u16(packet, 6) & 0x8000 == 0
-    };
-    let length = packet.len() - layout.transport;
-    let plain_transport = match layout.protocol {
-        Protocol::Tcp => tcp_flags(packet, layout) & !(PSH | ECE) == ACK,
-        Protocol::Udp => {
-            udp && usize::from(get_u16(packet, layout.transport + 4)) == length
-                && get_u16(packet, layout.transport + 6) != 0
-        }
-    };
-    plain_ip && plain_transport && layout.end == packet.len() && layout.end > layout.payload
-}
-
-/// Whether `packet` continues the super-packet of `head`: everything is equal but what may differ.
-#[inline]
-fn is_like(head: &[u8], packet: &[u8], open: &Open) -> bool {
-    let same = |range: Range<usize>| head.get(range.clone()) == packet.get(range);
-    let transport = open.layout.transport;
-    let ip = if open.layout.v6 {
-        // Version, traffic class, flow label; hop limit. Next header and addresses are in the flow.
-        same(0..4) && same(7..8)
-    } else {
-        let id = get_u16(head, 4).wrapping_add(open.segments as u16);
-        same(0..2) && same(6..9) && get_u16(packet, 4) == id
-    };
-    let tcp = || {
-        get_u32(packet, transport + 4) == open.next_sequence
-            && same(transport + 8..transport + TCP_FLAGS_AT)
-            && (tcp_flags(head, &open.layout) ^ tcp_flags(packet, &open.layout)) & !PSH == 0
-            && same(transport + 14..transport + 16)
-            && same(transport + 18..transport + TCP_HEADER)
-            && same(transport + TCP_HEADER..open.layout.payload)
-    };
-    ip && (open.layout.protocol == Protocol::Udp || tcp())
-}
-
-/// Whether the transport checksum is right, and that of the IPv4 header, which merging rewrites.
-#[inline]
-fn has_right_checksums(packet: &[u8], layout: &Layout) -> bool {
-    let Some(transport) = packet.get(layout.transport..layout.end) else {
-        return false;
-    };
-    let sum = layout.pseudo(packet, transport.len()) + checksum::sum(transport);
-    let ip = layout.v6
-        || packet
-            .get(..layout.transport)
-            .is_some_and(|head| checksum::is_valid(checksum::sum(head)));
-    ip && checksum::is_valid(sum)
 }
 
 /// One write to the TUN device.

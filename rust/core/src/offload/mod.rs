@@ -7,6 +7,7 @@
 
 mod coalesce;
 mod packet;
+mod rules;
 mod split;
 mod virtio;
 

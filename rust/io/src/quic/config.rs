@@ -39,9 +39,9 @@ pub const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Inbound handshakes in progress; above half of it addresses must prove themselves with a retry first.
 pub const HANDSHAKES: usize = 64;
 /// Inbound connections in all, handshakes included.
-pub const INBOUND: usize = 1024;
+pub const INBOUND: usize = 512;
 /// Inbound connections of one address (IPv6: one /64), handshakes included.
-pub const INBOUND_PER_ADDRESS: usize = 128;
+pub const INBOUND_PER_ADDRESS: usize = 96;
 /// Dials in progress.
 pub const DIALS: usize = 256;
 /// Time a closing link has to get its last control packets acknowledged.

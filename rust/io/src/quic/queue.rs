@@ -163,7 +163,9 @@ mod tests {
     fn control_packets_are_kept_up_to_a_bound_and_never_for_data() {
         let mut queue = Queue::default();
         assert!(queue.push_control(&[1; 100]));
-        let dropped: u64 = (0..30).map(|_| queue.push(packet().repeat(100), Instant::now())).sum();
+        let dropped: u64 = (0..30)
+            .map(|_| queue.push(packet().repeat(100), Instant::now()))
+            .sum();
         assert!(dropped > 0);
         assert_eq!(queue.take_control(), [1; 100]);
         assert!(queue.push_control(&vec![1; CONTROL_LIMIT]));

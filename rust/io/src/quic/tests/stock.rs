@@ -160,3 +160,31 @@ fn a_dialler_without_a_stream_is_sent_away() {
     });
     assert!(node.sink.links().is_empty());
 }
+
+#[test]
+fn a_crowd_is_asked_to_prove_its_addresses_and_then_refused() {
+    let (node, runtime) = (Node::new(&[v4()]), runtime());
+    let endpoint = endpoint(&runtime);
+    runtime.block_on(async {
+        // None of them opens its stream, so all stay in the handshake.
+        let mut inside = Vec::new();
+        for _ in 0..config::HANDSHAKES + 3 {
+            inside.extend(endpoint.connect(node.listening(), "anything").unwrap().await);
+        }
+        assert_eq!(inside.len(), config::HANDSHAKES);
+        assert_eq!(node.counter("quic.refused"), 3);
+        assert!(node.counter("quic.retried") >= config::HANDSHAKES as u64 / 2);
+        inside
+            .iter()
+            .for_each(|connection| connection.close(VarInt::from_u32(0), b""));
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while endpoint
+            .connect(node.listening(), "anything")
+            .unwrap()
+            .await
+            .is_err()
+        {
+            assert!(Instant::now() < deadline, "places come free");
+        }
+    });
+}

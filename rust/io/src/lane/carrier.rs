@@ -1,6 +1,7 @@
 //! The links of one lane, and the way to all others: everything that is to be sent goes through here.
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ const WATCH_EVERY: f64 = 0.03;
 const STALL_FLOOR: f64 = 0.2;
 /// No data for so long, in seconds: the link is idle.
 const IDLE_AFTER: f64 = 3.0;
+/// Reads that empty a receive buffer before the connection is closed.
+const PARTING_READS: usize = 32;
 /// TLV type of a Hello, and where it stands in a control packet (reference, section 3).
 const HELLO: u8 = 4;
 /// TLV type of an IHU.
@@ -390,6 +393,17 @@ impl Carrier {
         std::mem::take(&mut self.doomed)
     }
 
+    /// Say goodbye: what was written must arrive. Unread bytes would make the kernel reset the connection instead.
+    pub fn part(&mut self, id: LinkId, scratch: &mut [u8]) {
+        let Some(link) = self.links.get(&id) else { return };
+        drop(link.stream.shutdown(std::net::Shutdown::Write));
+        for _ in 0..PARTING_READS {
+            if !matches!((&*link.stream).read(scratch), Ok(read) if read > 0) {
+                return;
+            }
+        }
+    }
+
     /// Close `id`: routes flip at once. Gives back the data packets that were not begun.
     pub fn close(&mut self, epoll: &Epoll, id: LinkId, reason: &str) -> Vec<Vec<u8>> {
         let Some(mut link) = self.links.remove(&id) else {
@@ -397,7 +411,6 @@ impl Carrier {
         };
         // Closing the descriptor removes it anyway; `links()` may hold it a moment longer.
         drop(epoll.remove(link.stream.as_fd()));
-        drop(link.stream.shutdown(std::net::Shutdown::Both));
         self.shared.remove_link(id, reason);
         self.shared.unload(self.lane);
         self.refresh();

@@ -2,6 +2,7 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | [`bounds`] | what strangers may cause, and how often |
 //! | [`carrier`] | the lane's links, and the way to all others |
 //! | [`connect`] | accepting and dialling |
 //! | [`receive`] | from links to the TUN, to other links, to Python |
@@ -11,6 +12,7 @@
 //! A turn: wait, take what is ready, write what came of it, sleep until something is due. A lane with nothing
 //! to do has no timer.
 
+mod bounds;
 pub mod carrier;
 mod connect;
 mod receive;
@@ -32,6 +34,7 @@ use crate::shared::{Shared, ToLane};
 use crate::sys::{self, Epoll, Ready};
 use crate::tun::TunQueue;
 
+use bounds::{Allowance, Hopeless};
 use carrier::Carrier;
 use connect::Connecting;
 use sessions::Sessions;
@@ -89,6 +92,7 @@ pub struct Lane {
     sessions: Sessions,
     coalescer: Coalescer,
     errors: Allowance,
+    hopeless: Hopeless,
     probes: Arc<Vec<[u8; 8]>>,
     table: Arc<Table>,
     table_generation: u64,
@@ -139,6 +143,7 @@ impl Lane {
             sessions: Sessions::new(Arc::clone(&shared)),
             coalescer,
             errors: Allowance::default(),
+            hopeless: Hopeless::default(),
             probes: shared.probes.get(),
             table: shared.table.get(),
             table_generation: 0,
@@ -267,6 +272,8 @@ impl Lane {
     /// Write what the turn queued; close links that failed, which may queue more for others.
     fn finish_turn(&mut self) {
         self.carrier.finish(&self.epoll);
+        // What came in over a link goes up before the news that it is gone.
+        self.shared.events.push(&mut self.carrier.events);
         let mut doomed = self.carrier.take_doomed();
         while !doomed.is_empty() {
             for (id, reason) in doomed {
@@ -289,7 +296,9 @@ impl Lane {
     }
 
     fn end(mut self) {
+        let mut scratch = std::mem::take(&mut self.scratch);
         for id in self.carrier.ids() {
+            self.carrier.part(id, &mut scratch);
             self.carrier.close(&self.epoll, id, "this node stops");
         }
         self.shared.events.push(&mut self.carrier.events);
@@ -297,28 +306,5 @@ impl Lane {
 
     fn count(&self, what: Counter, by: u64) {
         self.carrier.count(what, by);
-    }
-}
-
-/// Errors that may still be sent: strangers can cause them.
-#[derive(Debug, Default)]
-struct Allowance {
-    spent: f64,
-    at: f64,
-}
-
-impl Allowance {
-    /// Errors a second, and at once (guesses: a traceroute needs a few dozen).
-    const RATE: f64 = 500.0;
-    const BURST: f64 = 200.0;
-
-    fn allow(&mut self, now: f64) -> bool {
-        self.spent = (self.spent - (now - self.at) * Self::RATE).max(0.0);
-        self.at = now;
-        let allowed = self.spent < Self::BURST;
-        if allowed {
-            self.spent += 1.0;
-        }
-        allowed
     }
 }

@@ -183,6 +183,10 @@ impl Lane {
     /// Keep a packet of this host until there is a route.
     fn await_route(&mut self, prefix: u64, header: VirtioNetHdr, packet: &mut [u8]) {
         let destination = addresses(packet).1;
+        if self.hopeless.has(prefix, self.carrier.now) {
+            self.carrier.dropped(DropReason::NoRoute, 1);
+            return self.refuse(Problem::NoRoute, packet);
+        }
         let (outgoing, now) = (&mut self.outgoing, self.carrier.now);
         let (mut ask, mut full) = (false, 0);
         let cut = split(header, packet, |head, rest| {
@@ -353,7 +357,10 @@ impl Lane {
         } in expired
         {
             match origin {
-                Origin::Host => self.refuse(Problem::NoRoute, &packet),
+                Origin::Host => {
+                    self.hopeless.add(upper(&addresses(&packet).1), now);
+                    self.refuse(Problem::NoRoute, &packet);
+                }
                 Origin::Transit => {
                     if let Ok((header, payload)) = DataHeader::parse_packet(&mut packet) {
                         self.report(Problem::NoRoute, &header, payload);

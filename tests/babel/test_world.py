@@ -5,8 +5,8 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from tests.babel.stock import StockSpeaker
+
 from zosnet.babel.metric import margin
 from zosnet.lab.world import Routing, Wiring, World
 from zosnet.model.prefix import Prefix

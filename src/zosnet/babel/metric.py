@@ -1,14 +1,11 @@
-"""Metrics.
-
-Sums that saturate, and when a difference is worth acting on (RFC 8966, sections 3.5.2 and 3.6).
-"""
+"""Metrics: sums, and when a difference is worth acting on (RFC 8966, sections 3.5.2 and 3.6)."""
 
 from zosnet.wire.babel import INFINITY
 
 __all__ = ["HYSTERESIS", "INFINITY", "LARGEST", "is_big_change", "is_worth_switching", "margin", "plus"]
 
 LARGEST = INFINITY - 1
-"""The largest finite metric: sums of finite metrics stop here."""
+"""The largest finite metric."""
 
 HYSTERESIS = 10
 """Milliseconds, more or less, that a route must gain to be preferred, or change by to be announced.
@@ -18,11 +15,12 @@ As Mycelium's.
 
 
 def plus(metric: int, cost: int) -> int:
-    """The metric of a route behind a link: infinite if either is, else never above `LARGEST`."""
-    if INFINITY in (metric, cost):
-        return INFINITY
-    total = metric + cost
-    return total if total < INFINITY else LARGEST
+    """The metric of a route behind a link, infinite from 65535 on.
+
+    Mycelium's sums stop at 65534. But a metric that doesn't grow with a hop can't tell who is nearer: feasibility
+    would no longer rule out a loop, so such a route is none.
+    """
+    return min(metric + cost, INFINITY)
 
 
 def margin(metric: int) -> int:

@@ -7,7 +7,7 @@ forward to one that is known to be newer. The backup always leads to the same in
 stands in for.
 """
 
-from zosnet.babel.metric import INFINITY, LARGEST, is_worth_switching
+from zosnet.babel.metric import INFINITY, is_worth_switching
 from zosnet.babel.route import Entry, Route
 from zosnet.babel.seqno import SEQNO_MASK
 from zosnet.babel.source import Source, is_feasible, is_older
@@ -45,12 +45,13 @@ def tempting(entry: Entry, sources: dict[bytes, Source]) -> Route | None:
         total = route.total
         if total < bound and is_worth_switching(total, selected.total):
             source = sources.get(route.router_id.raw)
-            if not is_feasible(route.seqno, route.metric, source) and _is_successor(entry, route):
+            if not is_feasible(route.seqno, route.metric, source) and is_successor(entry, route):
                 best, bound = route, total
     return best
 
 
-def _is_successor(entry: Entry, route: Route) -> bool:
+def is_successor(entry: Entry, route: Route) -> bool:
+    """Whether the route leads to no earlier incarnation than the entry knows of."""
     raw, known = route.router_id.raw, entry.router_id
     return raw not in entry.former and (known is None or not is_older(raw, known.raw))
 
@@ -75,8 +76,8 @@ def _candidates(entry: Entry, sources: dict[bytes, Source]) -> _Candidates:
     known = entry.router_id.raw if entry.router_id is not None else None
     mixed = False
     for peer, route in entry.routes.items():
-        cost = route.neighbour.cost
-        if cost == INFINITY:
+        total = route.metric + route.neighbour.cost
+        if total >= INFINITY:
             continue
         raw = route.router_id.raw
         source = sources.get(raw)
@@ -86,8 +87,7 @@ def _candidates(entry: Entry, sources: dict[bytes, Source]) -> _Candidates:
                 continue
         if raw != known:
             mixed = True
-        total = route.metric + cost
-        candidates.append((total if total < INFINITY else LARGEST, peer, route))
+        candidates.append((total, peer, route))
     return _admissible(entry, candidates) if mixed else candidates
 
 

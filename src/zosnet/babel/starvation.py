@@ -9,6 +9,7 @@ from collections import deque
 
 from zosnet.babel.node import Node
 from zosnet.babel.route import Entry
+from zosnet.babel.selection import is_successor
 from zosnet.babel.seqno import next_after
 from zosnet.model.router_id import RouterId
 from zosnet.wire.babel import RouteRequest, SeqnoRequest
@@ -90,7 +91,7 @@ class Starvation:
         The one we had, if anybody still leads to it, else that of the shortest route.
         """
         known = entry.router_id
-        routes = entry.routes.values()
+        routes = [route for route in entry.routes.values() if is_successor(entry, route)]
         if not routes or (known is not None and any(route.router_id.raw == known.raw for route in routes)):
             return known
         return min(routes, key=lambda route: route.total).router_id

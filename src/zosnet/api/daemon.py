@@ -40,6 +40,7 @@ class Listeners:
     def __init__(self, settings: Settings) -> None:
         self.path = settings.socket
         self.unix = listen_unix(settings.socket)
+        self._inode = settings.socket.stat().st_ino
         self.mycelium: socket.socket | None = None
         self.metrics: socket.socket | None = None
         try:
@@ -54,7 +55,7 @@ class Listeners:
 
     def close(self) -> None:
         """Give the sockets back. May be called twice."""
-        remove_unix(self.path, self.unix)
+        remove_unix(self.path, self._inode)
         for listener in (self.unix, self.mycelium, self.metrics):
             if listener is not None:
                 listener.close()

@@ -85,10 +85,10 @@ def _bind(path: Path) -> socket.socket:
     return listener
 
 
-def remove_unix(path: Path, listener: socket.socket) -> None:
+def remove_unix(path: Path, inode: int) -> None:
     """Take the socket's name away, unless another process has put its own there."""
     with contextlib.suppress(OSError):
-        if listener.getsockname() == str(path):
+        if path.lstat().st_ino == inode:
             path.unlink()
 
 

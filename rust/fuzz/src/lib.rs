@@ -1,5 +1,6 @@
 //! The properties that the fuzz targets check, as plain functions: `cargo test` runs each over a small fixed
-//! corpus on a stable compiler, `cargo fuzz run <target>` over what the fuzzer finds. They panic when broken.
+//! corpus on a stable compiler, `cargo fuzz run --fuzz-dir . <target>` over what the fuzzer finds (nightly, or
+//! stable with `RUSTC_BOOTSTRAP=1`). They panic when broken.
 
 mod offload;
 

@@ -1,7 +1,7 @@
 """A protocol test written as the dialogue it is: `>>` happens to the speaker, `<<` is what it must then do.
 
-What is expected must come in that order; what comes in between is passed over, except by `Silent`, after which nothing
-may be left but Hellos and IHUs. A mismatch shows what was said instead.
+What is expected must come in that order; what comes in between is passed over, except by `Silent`, after
+which nothing may be left but Hellos and IHUs. A mismatch shows what was said instead.
 """
 
 from collections.abc import Callable
@@ -145,9 +145,11 @@ class Dialogue:
                 answers.remove((when, peer))
                 self.speaker.receive(peer, Ihu(10), self.now, silence.rtt)
             self.drain()
-            for said in self.said[before:]:
-                if isinstance(said, Send) and isinstance(said.tlv, Hello) and said.peer in silence.answering:
-                    answers.append((self.now + silence.rtt, said.peer))
+            answers += [
+                (self.now + silence.rtt, said.peer)
+                for said in self.said[before:]
+                if isinstance(said, Send) and isinstance(said.tlv, Hello) and said.peer in silence.answering
+            ]
             if self.now >= end:
                 return
 

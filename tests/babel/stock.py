@@ -1,8 +1,8 @@
-"""A stock Mycelium node, written naively from the behaviour reference (section 4): no bounds, no speed, no kindness.
+"""A stock Mycelium node, written naively from the behaviour reference (section 4): no bounds, no kindness.
 
-It never refreshes remote routes, says Hello every 20 s and not at connect, answers Hello at once, weighs round-trip
-times slowly, answers a seqno request for itself at most once in 4 s, passes a repeated one on only after 60 s, and
-knows no backups. What it forwards by is its selected route.
+It never refreshes remote routes, says Hello every 20 s and not at connect, answers Hello at once, weighs
+round-trip times slowly, answers a seqno request for itself at most once in 4 s, passes a repeated one on
+only after 60 s, and knows no backups. What it forwards by is its selected route.
 """
 
 from dataclasses import dataclass, field

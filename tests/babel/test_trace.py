@@ -1,7 +1,7 @@
 """The reference's "router at work" (section 11.8), live between A and its stock neighbours B, C and D.
 
-What we do besides, and a stock node doesn't: Hello and a request for the whole table at connect, and a question
-to a stock neighbour for its route as it is when a seqno request is passed on to it.
+What we do besides, and a stock node doesn't: Hello and a request for the whole table at connect, and a
+question to a stock neighbour for its route as it is when a seqno request is passed on to it.
 """
 
 from tests.babel.dialogue import (

@@ -1,5 +1,6 @@
-"""Properties over random networks: never a loop, not even after flips; then the shortest paths; nothing lost."""
+"""Random networks: never a loop, not even after flips; then the shortest paths, and nothing lost."""
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -56,8 +57,8 @@ def assert_no_loops(world: World, until: float, among: set[int] | None = None) -
 def assert_shortest(world: World) -> None:
     """Every node reaches every node, each hop having kept a route at most a margin worse than the best.
 
-    A node keeps a route until another is better by more than `margin` of it, and hears of a change only if it is
-    larger than `margin` of what it heard before: so a path may be longer by twice that for every hop.
+    A node keeps a route until another is better by more than `margin` of it, and hears of a change only if
+    it is larger than `margin` of what it heard before: so a path may be longer by twice that for every hop.
     """
     found, best = world.metrics(), world.shortest_paths()
     assert found.keys() == best.keys()
@@ -67,7 +68,7 @@ def assert_shortest(world: World) -> None:
         hops = len(path) - 1
         assert metric <= best[node, target] + 2 * margin(metric) * hops, (path, metric, best[node, target])
         links = {frozenset((w.a, w.b)): w.cost for w in world.wirings}
-        real = sum(links[frozenset(hop)] for hop in zip(path, path[1:], strict=False))
+        real = sum(links[frozenset(hop)] for hop in pairwise(path))
         assert abs(real - metric) <= margin(metric) * hops
 
 

@@ -17,8 +17,8 @@ As Mycelium's.
 def plus(metric: int, cost: int) -> int:
     """The metric of a route behind a link, infinite from 65535 on.
 
-    Mycelium's sums stop at 65534. But a metric that doesn't grow with a hop can't tell who is nearer: feasibility
-    would no longer rule out a loop, so such a route is none.
+    Mycelium's sums stop at 65534. But a metric that doesn't grow with a hop can't tell who is nearer:
+    feasibility would no longer rule out a loop, so such a route is none.
     """
     return min(metric + cost, INFINITY)
 

@@ -1,8 +1,8 @@
 """Seqno requests of neighbours.
 
-Answered, granted or passed on (reference, section 4.8; RFC 8966, section 3.8.1.2). A stock relay says nothing to a
-request which it saw within a minute, though it may have the answer by then. So a stock neighbour that we pass one
-on to is also asked for its route as it is.
+Answered, granted or passed on (reference, section 4.8; RFC 8966, section 3.8.1.2). A stock relay says
+nothing to a request which it saw within a minute, though it may have the answer by then. So a stock
+neighbour that we pass one on to is also asked for its route as it is.
 """
 
 from zosnet.babel.announcements import Announcements

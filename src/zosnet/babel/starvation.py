@@ -2,7 +2,8 @@
 
 The cure is a newer seqno, and every neighbour with a route is asked to pass the request on. A stock
 originator answers at most once in four seconds and stock relays drop a repetition for a minute, so one that
-stays unanswered is repeated, but ever less often, and stock neighbours are then also asked for their route as it is.
+stays unanswered is repeated, but ever less often, and stock neighbours are then also asked for their route
+as it is.
 """
 
 from collections import deque
@@ -41,7 +42,7 @@ class Starvation:
             self._ask(entry, peer)
 
     def tempt(self, entry: Entry, peer: int) -> None:
-        """Ask one neighbour alone: its route is not feasible and would be shorter (RFC 8966, section 3.8.2.2)."""
+        """Ask one neighbour, whose route isn't feasible and would be shorter (RFC 8966, section 3.8.2.2)."""
         if entry.attempts == 0:
             self._ask(entry, peer, alone=True)
 

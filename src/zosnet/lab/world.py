@@ -4,10 +4,10 @@
     world.run(until=2.0)
     assert world.path(0, 2) == [0, 1, 2]
 
-Each node is a `Speaker` and the forwarding table which its actions made, with the flip to the backup that the
-data plane does by itself. A link delivers in order and loses nothing, like the streams that real links are,
-until it is cut (both ends hear of it), goes silent (the ends learn of it from the data plane's stall), or is restored.
-`loss` and `jitter` make an adversary of it: packets vanish and overtake one another.
+Each node is a `Speaker` and the forwarding table which its actions made, with the flip to the backup that
+the data plane does by itself. A link delivers in order and loses nothing, like the streams that real links
+are, until it is cut (both ends hear of it), goes silent (the ends learn of it from the data plane's stall),
+or is restored. `loss` and `jitter` make an adversary of it: packets vanish and overtake one another.
 Nothing sleeps: `step` jumps to the next event.
 """
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use zosnet_core::frame;
 
 /// Data that may wait; beyond it the oldest goes.
-pub const DATA_LIMIT: usize = 2 << 20;
+pub const DATA_LIMIT: usize = 4 << 20;
 /// Control packets that may wait; a peer that takes none for so long loses its link.
 pub const CONTROL_LIMIT: usize = 1 << 20;
 
@@ -86,6 +86,8 @@ impl Queue {
 const TARGET: Duration = Duration::from_millis(15);
 /// How long it may be exceeded before the first drop.
 const INTERVAL: Duration = Duration::from_millis(100);
+/// A spell of drops that begins so soon after the last one goes on from half its pace.
+const MEMORY: Duration = Duration::from_secs(1);
 /// Nobody waits for a packet that is older than this.
 const AGE_LIMIT: Duration = Duration::from_millis(150);
 
@@ -97,6 +99,7 @@ const AGE_LIMIT: Duration = Duration::from_millis(150);
 pub struct Delay {
     above_since: Option<Instant>,
     next_drop: Option<Instant>,
+    dropped_at: Option<Instant>,
     drops: u32,
 }
 
@@ -114,20 +117,20 @@ impl Delay {
         }
         let above = *self.above_since.get_or_insert(now);
         match self.next_drop {
-            None if now.saturating_duration_since(above) < INTERVAL => true,
+            None if now.saturating_duration_since(above) < INTERVAL => return true,
             None => {
-                // A new spell soon after the last goes on from its pace.
-                self.drops = (self.drops / 2).max(1);
-                self.next_drop = Some(now + INTERVAL / self.pace());
-                false
+                let recent = self
+                    .dropped_at
+                    .is_some_and(|at| now.saturating_duration_since(at) < MEMORY);
+                self.drops = if recent { (self.drops / 2).max(1) } else { 1 };
             }
-            Some(next) if now < next => true,
-            Some(next) => {
-                self.drops = self.drops.saturating_add(1);
-                self.next_drop = Some(next + INTERVAL / self.pace());
-                false
-            }
+            Some(next) if now < next => return true,
+            Some(_) => self.drops = self.drops.saturating_add(1),
         }
+        // From the time it was due: at a fast link's pace several may be due at once.
+        self.next_drop = Some(self.next_drop.unwrap_or(now) + INTERVAL / self.pace());
+        self.dropped_at = Some(now);
+        false
     }
 
     fn pace(&self) -> u32 {
@@ -154,8 +157,8 @@ mod tests {
     fn the_oldest_goes_when_the_queue_is_full() {
         let mut queue = Queue::default();
         let batch = packet().repeat(100);
-        let dropped: u64 = (0..50).map(|_| queue.push(batch.clone(), Instant::now())).sum();
-        assert_eq!(queue.bytes() as u64, 5_000_000 - dropped * 1000);
+        let dropped: u64 = (0..70).map(|_| queue.push(batch.clone(), Instant::now())).sum();
+        assert_eq!(queue.bytes() as u64, 7_000_000 - dropped * 1000);
         assert!(queue.bytes() <= DATA_LIMIT && queue.bytes() > DATA_LIMIT - batch.len());
     }
 
@@ -163,7 +166,7 @@ mod tests {
     fn control_packets_are_kept_up_to_a_bound_and_never_for_data() {
         let mut queue = Queue::default();
         assert!(queue.push_control(&[1; 100]));
-        let dropped: u64 = (0..30)
+        let dropped: u64 = (0..60)
             .map(|_| queue.push(packet().repeat(100), Instant::now()))
             .sum();
         assert!(dropped > 0);

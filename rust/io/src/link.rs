@@ -117,9 +117,16 @@ impl LinkState {
     }
 
     /// Round-trip time, if an IHU that arrives `now` answers a Hello.
+    ///
+    /// The answer comes from the other side's routing, which may be busy with ten thousand Updates. Where the
+    /// kernel has measured the path itself to be shorter, that counts: a busy neighbour is not a distant one.
     pub fn hello_answered(&self, now: f64) -> Option<f64> {
         let left = self.hello.lock().unwrap_or_else(PoisonError::into_inner).take();
-        left.map(|at| (now - at).max(0.0))
+        let answered = left.map(|at| (now - at).max(0.0))?;
+        let socket = self.socket.upgrade();
+        let path = socket.and_then(|socket| sys::tcp_info(socket.as_fd()).ok());
+        let measured = path.map(|info| info.rtt).filter(|rtt| *rtt > 0.0);
+        Some(measured.map_or(answered, |rtt| answered.min(rtt)))
     }
 
     /// What status shows of a lane's link.

@@ -210,6 +210,18 @@ def test_a_route_in_use_is_asked_for_again_before_it_expires() -> None:
     assert len(talk.speaker.selected()) == 1
 
 
+def test_a_used_route_gets_the_backup_back_that_a_newer_seqno_took() -> None:
+    used = Happens(lambda speaker, now: speaker.route_used([net("E")], now))
+    talk = Dialogue(B, C, D) >> Heard(B, update("E", 0, 20)) >> Heard(C, update("E", 0, 30))
+    talk = talk >> Heard(D, update("E", 0, 1021))
+    talk = talk >> Heard(B, update("E", 1, 20)) >> Heard(D, RouteRequest(net("E"), 0))
+    talk = talk >> used << Send(C, wanted("E", 1)) << Silent()
+    talk = talk >> used << Silent()
+    talk = talk >> Heard(C, update("E", 1, 30)) << Install(net("E"), rid("E"), B, C, 1021) << Silent()
+    talk = talk >> Silence(10.0) >> used << Silent()
+    assert talk.speaker.counters["received.update"] == 5
+
+
 def test_routes_are_told_again_to_neighbours_of_our_own_kind_alone() -> None:
     kin = RouterId.of(KEYS["C"], ORDERED_ZONE, bytes(6))
     talk = Dialogue(B, C, D) >> Heard(B, Ihu(1)) >> Heard(C, Ihu(1)) >> Heard(D, Ihu(1))

@@ -84,6 +84,8 @@ class Routing:
             return
         if route is None:
             route = self._node.table.add(neighbour, update, self._node.now)
+            if not feasible:
+                self._starvation.include(route.entry, neighbour.peer)
             self._consider(route, feasible)
         elif route is not route.entry.selected:
             known = route.entry.backup is not route or (route.seqno, route.metric) == (

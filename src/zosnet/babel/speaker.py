@@ -20,7 +20,7 @@ from zosnet.babel.route import Entry, Route
 from zosnet.babel.routing import Routing
 from zosnet.babel.seqno_requests import SeqnoRequests
 from zosnet.babel.starvation import Starvation
-from zosnet.babel.status import NeighbourStatus, QueryStatus, RouteStatus
+from zosnet.babel.status import NeighbourStatus, QueryStatus, RouteStatus, neighbour_status, route_status
 from zosnet.model.prefix import Prefix
 from zosnet.model.router_id import RouterId
 from zosnet.wire.babel import Hello, Ihu, RouteRequest, Tlv, Update
@@ -125,18 +125,23 @@ class Speaker:
         if neighbour is None:
             node.counters["ignored.unknown_neighbour"] += 1
         elif isinstance(tlv, Update):
+            node.counters["received.update"] += 1
             if tlv.metric == 0 and tlv.router_id.zone:
                 neighbour.is_ours = True
             self._routing.receive(neighbour, tlv)
         elif isinstance(tlv, Hello):
+            node.counters["received.hello"] += 1
             neighbour.ihu_due = True
             self._greeting[peer] = neighbour
         elif isinstance(tlv, Ihu):
+            node.counters["received.ihu"] += 1
             if neighbour.receive_ihu(rtt, now):
                 self._routing.mark(neighbour)
         elif isinstance(tlv, RouteRequest):
+            node.counters["received.route_request"] += 1
             self._queries.receive(neighbour, tlv)
         else:
+            node.counters["received.seqno_request"] += 1
             self._seqno_requests.receive(neighbour, tlv)
             self._await_grant()
 
@@ -148,17 +153,24 @@ class Speaker:
         self._queries.need(destination)
 
     def route_used(self, prefixes: Iterable[Prefix], now: float) -> None:
-        """Packets took these routes since the last call: ask for them again before they expire."""
+        """Packets took these routes since the last call: keep them, and their backups, in good order.
+
+        One that expires soon is asked for again. One that lost its backup to a newer seqno, which no flood
+        carries, gets it back by asking those who have an older one.
+        """
         node = self._at(now)
         entries = node.table.entries
         for prefix in prefixes:
             entry = entries.get(prefix)
-            if entry is None or entry.selected is None or entry.selected.expires - now > REFRESH_BEFORE:
+            if entry is None or entry.selected is None or now - entry.refreshed_at < REFRESH_AGAIN:
                 continue
-            if now - entry.refreshed_at >= REFRESH_AGAIN:
+            if entry.selected.expires - now <= REFRESH_BEFORE:
                 entry.refreshed_at = now
                 for peer in entry.routes:
                     node.send(peer, RouteRequest(prefix, 0))
+            elif entry.backup is None and len(entry.routes) > 1:
+                entry.refreshed_at = now
+                self._starvation.restore_backup(entry)
 
     def retire(self, now: float) -> None:
         """This node stops: retract its own prefix everywhere."""
@@ -217,7 +229,7 @@ class Speaker:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What was refused or ignored, by reason, and the sizes of the tables."""
+        """TLVs received by kind, what was refused or ignored by reason, and the sizes of the tables."""
         node = self._node
         sizes = {
             "routes": node.table.size,
@@ -231,33 +243,20 @@ class Speaker:
 
     def neighbours(self, now: float) -> list[NeighbourStatus]:
         """The links."""
-        return [
-            NeighbourStatus(
-                peer=n.peer,
-                cost=n.cost,
-                static_cost=n.link.static,
-                rtt=n.link.rtt,
-                routes=len(n.routes),
-                is_ours=n.is_ours,
-                is_busy=n.is_busy,
-                is_stalled=n.is_stalled,
-                is_suspect=n.is_suspect,
-                up_for=now - n.since,
-                heard_ago=now - n.heard_at,
-            )
-            for n in self._node.neighbours.values()
-        ]
+        return [neighbour_status(neighbour, now) for neighbour in self._node.neighbours.values()]
 
     def selected(self) -> list[RouteStatus]:
         """The routes in use."""
         entries = self._node.table.entries.values()
-        return [self._status(entry.selected) for entry in entries if entry.selected is not None]
+        return [
+            route_status(entry.selected, self._node.now) for entry in entries if entry.selected is not None
+        ]
 
     def fallback(self) -> list[RouteStatus]:
         """The routes that are known and not in use."""
         entries = self._node.table.entries.values()
         return [
-            self._status(route)
+            route_status(route, self._node.now)
             for entry in entries
             for route in entry.routes.values()
             if route is not entry.selected
@@ -346,17 +345,3 @@ class Speaker:
     def _await_grant(self) -> None:
         if self._seqno_requests.grant_at is not None:
             self._node.agenda.put(self._granting, self._seqno_requests.grant_at)
-
-    def _status(self, route: Route) -> RouteStatus:
-        entry = route.entry
-        backup = entry.backup if route is entry.selected else None
-        return RouteStatus(
-            prefix=entry.prefix,
-            router_id=route.router_id,
-            next_hop=route.neighbour.peer,
-            backup=backup.neighbour.peer if backup is not None else None,
-            seqno=route.seqno,
-            metric=route.total,
-            advertised=route.metric,
-            expires_in=route.expires - self._node.now,
-        )

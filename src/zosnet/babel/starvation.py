@@ -3,7 +3,8 @@
 The cure is a newer seqno, and every neighbour with a route is asked to pass the request on. A stock
 originator answers at most once in four seconds and stock relays drop a repetition for a minute, so one that
 stays unanswered is repeated, but ever less often, and stock neighbours are then also asked for their route
-as it is.
+as it is, and for the seqno after the wanted one: a request that a stock relay passed on into a dead link
+makes it deaf to that seqno, yet it remembers whom to tell when it comes.
 """
 
 from collections import deque
@@ -11,7 +12,7 @@ from collections import deque
 from zosnet.babel.node import Node
 from zosnet.babel.route import Entry
 from zosnet.babel.selection import is_successor
-from zosnet.babel.seqno import next_after
+from zosnet.babel.seqno import is_newer, next_after
 from zosnet.model.router_id import RouterId
 from zosnet.wire.babel import RouteRequest, SeqnoRequest
 
@@ -46,6 +47,14 @@ class Starvation:
         if entry.attempts == 0:
             self._ask(entry, peer, alone=True)
 
+    def include(self, entry: Entry, peer: int) -> None:
+        """A neighbour gained a route while we starve, not a feasible one either: ask there, without waiting.
+
+        Earlier requests found no way through it. The rhythm of the repetitions stays as it is.
+        """
+        if entry.attempts:
+            self._wanted.append((entry, peer, True))
+
     def retry(self, entry: Entry) -> None:
         """Its time has come: ask again. While some route is in use, only until the last of RETRIES."""
         if entry.attempts and self._node.now >= entry.retry_at:
@@ -53,6 +62,21 @@ class Starvation:
                 self.end(entry)
             else:
                 self._ask(entry, 0)
+
+    def restore_backup(self, entry: Entry) -> None:
+        """Ask those whose route would be feasible if only it had the seqno that we advertise."""
+        node = self._node
+        for peer, route in entry.routes.items():
+            raw = route.router_id.raw
+            source = node.sources.of(entry.prefix).get(raw)
+            if source is None or entry.router_id is None or entry.router_id.raw != raw:
+                continue
+            if (
+                route.metric < source.metric
+                and is_newer(source.seqno, route.seqno)
+                and not route.neighbour.is_stalled
+            ):
+                node.send(peer, SeqnoRequest(entry.prefix, route.router_id, source.seqno, HOP_COUNT))
 
     def end(self, entry: Entry) -> None:
         """A feasible route came."""
@@ -70,11 +94,13 @@ class Starvation:
             source = node.sources.of(entry.prefix).get(router_id.raw)
             seqno = 1 if source is None else next_after(source.seqno)
             request = SeqnoRequest(entry.prefix, router_id, seqno, HOP_COUNT)
+            is_repeated = entry.attempts > 1
             holders = [peer] if alone else [*entry.routes, *([peer] if peer not in entry.routes else [])]
             for holder in holders:
                 if holder in node.neighbours and not node.neighbours[holder].is_stalled:
                     node.send(holder, request)
-                    if entry.attempts > 1 and not node.neighbours[holder].is_ours:
+                    if is_repeated and not node.neighbours[holder].is_ours:
+                        node.send(holder, request._replace(seqno=next_after(seqno)))
                         node.send(holder, RouteRequest(entry.prefix, 0))
                     budget -= 1
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from zosnet.babel.neighbour import Neighbour
+from zosnet.babel.route import Route
 from zosnet.model.prefix import Prefix
 from zosnet.model.router_id import RouterId
 
@@ -44,3 +46,36 @@ class QueryStatus:
     prefix: Prefix
     asked_by: int | None
     expires_in: float
+
+
+def neighbour_status(neighbour: Neighbour, now: float) -> NeighbourStatus:
+    """What to show of a link."""
+    return NeighbourStatus(
+        peer=neighbour.peer,
+        cost=neighbour.cost,
+        static_cost=neighbour.link.static,
+        rtt=neighbour.link.rtt,
+        routes=len(neighbour.routes),
+        is_ours=neighbour.is_ours,
+        is_busy=neighbour.is_busy,
+        is_stalled=neighbour.is_stalled,
+        is_suspect=neighbour.is_suspect,
+        up_for=now - neighbour.since,
+        heard_ago=now - neighbour.heard_at,
+    )
+
+
+def route_status(route: Route, now: float) -> RouteStatus:
+    """What to show of a route; only the selected one has a backup."""
+    entry = route.entry
+    backup = entry.backup if route is entry.selected else None
+    return RouteStatus(
+        prefix=entry.prefix,
+        router_id=route.router_id,
+        next_hop=route.neighbour.peer,
+        backup=backup.neighbour.peer if backup is not None else None,
+        seqno=route.seqno,
+        metric=route.total,
+        advertised=route.metric,
+        expires_in=route.expires - now,
+    )

@@ -67,7 +67,8 @@ def test_what_does_not_fit_is_named(change: dict[str, Any], words: str) -> None:
 
 def test_a_request_is_parsed_or_refused() -> None:
     assert parse(Inner, {"n": 3}) == Inner(3)
-    for wrong in ({"n": "3"}, {}, [], None, 7):
+    wrongs: list[Any] = [{"n": "3"}, {}, [], None, 7]
+    for wrong in wrongs:
         with pytest.raises(UsageError, match="body is wrong"):
             parse(Inner, wrong)
 

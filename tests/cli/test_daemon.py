@@ -101,8 +101,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
     yield begin
     for daemon in running:
         with contextlib.suppress(ProcessLookupError):
+            daemon.process.terminate()
+        try:
+            daemon.process.wait(10)
+        except subprocess.TimeoutExpired:
             daemon.process.kill()
-        daemon.process.wait()
+            daemon.process.wait()
 
 
 def test_two_nodes_link_by_tcp_and_quic_ping_and_stop_cleanly(start: Callable[..., Daemon]) -> None:

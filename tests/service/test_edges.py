@@ -23,7 +23,7 @@ from zosnet.service.launch import explain
 from zosnet.service.memory import resident_bytes
 from zosnet.service.metrics import MYCELIUM, Sample, exposition
 from zosnet.service.notify import notify, watchdog_interval
-from zosnet.service.peering import Address
+from zosnet.service.peer import Address
 from zosnet.service.reload import LIVE, compare
 from zosnet.service.resolver import interleaved, resolve
 from zosnet.service.route_batch import RECORD_BYTES, pack

@@ -10,17 +10,17 @@ import pytest
 from zosnet.model.endpoint import Endpoint
 from zosnet.model.keys import SecretKey
 from zosnet.model.router_id import RouterId
-from zosnet.service.peering import (
+from zosnet.service.peer import (
     Address,
     Close,
     Dial,
     Forgotten,
     Limits,
     Linked,
-    Peering,
     Resolve,
     Waiting,
 )
+from zosnet.service.peering import Peering
 
 A = Endpoint.parse("tcp://a.example:9651")
 B = Endpoint.parse("tcp://192.0.2.2:9651")

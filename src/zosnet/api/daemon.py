@@ -19,7 +19,7 @@ from typing import Any
 from zosnet.api.local import OPERATIONS
 from zosnet.api.mycelium import MYCELIUM_OPERATIONS
 from zosnet.api.operation import Operation
-from zosnet.api.server import HttpServer, application
+from zosnet.api.server import HttpServer, application, guarded
 from zosnet.api.sockets import listen_tcp, listen_unix, remove_unix
 from zosnet.model.errors import ZosnetError
 from zosnet.service.node import Node
@@ -64,9 +64,9 @@ class Listeners:
 def _servers(node: Node, listeners: Listeners) -> list[HttpServer]:
     found = [HttpServer(application(OPERATIONS, node), listeners.unix)]
     if listeners.mycelium is not None:
-        found.append(HttpServer(application(MYCELIUM_OPERATIONS, node), listeners.mycelium))
+        found.append(HttpServer(guarded(application(MYCELIUM_OPERATIONS, node)), listeners.mycelium))
     if listeners.metrics is not None:
-        found.append(HttpServer(application(_only("/metrics"), node), listeners.metrics))
+        found.append(HttpServer(guarded(application(_only("/metrics"), node)), listeners.metrics))
     return found
 
 

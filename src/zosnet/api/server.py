@@ -11,6 +11,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import Any
 
 import uvicorn
@@ -18,10 +19,11 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zosnet.api.operation import Operation, error_body, json_response, routes_of
 
-__all__ = ["HttpServer", "application"]
+__all__ = ["HttpServer", "application", "guarded"]
 
 log = logging.getLogger("zosnet.api")
 
@@ -51,10 +53,50 @@ async def _bug(request: Request, error: Exception) -> Response:
     )
 
 
+def guarded(app: ASGIApp) -> ASGIApp:
+    """`app` on an address that a web browser of this machine can reach, out of reach for the pages it shows.
+
+    A stranger's page may send simple requests anywhere, and its name may be made to mean 127.0.0.1. So a host
+    name other than localhost is refused, and so is a body that doesn't say it is JSON, which no page can
+    send without asking first. Mycelium too insists on that type.
+    """
+
+    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope.get("headers", ()))
+        if not _is_literal(headers.get(b"host", b"").decode("latin-1")):
+            refusal = json_response(
+                error_body("usage", "name this node by its IP address, or localhost"), 403
+            )
+            await refusal(scope, receive, send)
+        elif _has_body(headers) and not headers.get(b"content-type", b"").startswith(b"application/json"):
+            refusal = json_response(error_body("usage", "the content type must be application/json"), 415)
+            await refusal(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return guard
+
+
+def _has_body(headers: dict[bytes, bytes]) -> bool:
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+
+
+def _is_literal(host: str) -> bool:
+    """Whether a Host header names an address, or localhost, or nothing at all (HTTP/1.0)."""
+    name = host.partition("]")[0][1:] if host.startswith("[") else host.partition(":")[0]
+    if name.lower() in {"", "localhost"}:
+        return True
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 class HttpServer(uvicorn.Server):
     """One listening socket and its application. Run `serve_until_stopped` as a task; `stop` ends it."""
 
-    def __init__(self, app: Starlette, listener: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
         config = uvicorn.Config(
             app,
             http="h11",

@@ -11,9 +11,13 @@ from typing import Any
 
 from zosnet.model.errors import HostError, PeerError, UsageError, ZosnetError
 
-__all__ = ["Client", "Refused"]
+__all__ = ["Client", "NotRunning", "Refused"]
 
 _START = "start a node with `zosnet up`, or name its socket with --socket or ZOSNET_SOCKET"
+
+
+class NotRunning(HostError):
+    """Nobody answers on the socket."""
 
 
 class Refused(ZosnetError):
@@ -96,7 +100,7 @@ class Client:
             connection.request(method, path, payload, headers)
             yield connection.getresponse()
         except (FileNotFoundError, ConnectionRefusedError):
-            raise HostError(f"no node is running at {self.path}", remedy=_START) from None
+            raise NotRunning(f"no node is running at {self.path}", remedy=_START) from None
         except PermissionError:
             raise HostError(
                 f"{self.path} may not be opened", remedy="use sudo, or the node's own user"

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
+from zosnet.cli.client import NotRunning
 from zosnet.cli.common import json_option, node_of
 from zosnet.cli.output import say, show_json, waiting
-from zosnet.model.errors import HostError
 
 __all__ = ["doctor"]
 
@@ -25,7 +25,7 @@ def doctor(ctx: click.Context, config: str | None, as_json: bool) -> int:
     with waiting("looking"):
         try:
             found = node_of(ctx).get("/v1/doctor")
-        except HostError:
+        except NotRunning:
             found = _without_node(config)
     if as_json:
         show_json(found)

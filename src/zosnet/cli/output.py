@@ -9,11 +9,16 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
-__all__ = ["duration", "fields", "progress", "say", "show_json", "size", "table", "waiting"]
+__all__ = ["duration", "fields", "is_terminal", "progress", "say", "show_json", "size", "table", "waiting"]
 
 _BYTES = ("B", "kB", "MB", "GB", "TB")
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person looks at what goes there."""
+    return stream.isatty()
 
 
 def say(text: str = "") -> None:
@@ -23,12 +28,12 @@ def say(text: str = "") -> None:
 
 def show_json(document: Any) -> None:
     """A document for programs; pretty on a terminal."""
-    say(json.dumps(document, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+    say(json.dumps(document, ensure_ascii=False, indent=2 if is_terminal(sys.stdout) else None))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
     """Rows under a heading; `empty` is said on a terminal where there are none."""
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         for row in [columns, *rows]:
             say("\t".join(row))
     elif not rows:
@@ -55,7 +60,7 @@ _STYLES = {"alive": "green", "dead": "red", "connecting": "yellow", "error": "re
 
 def fields(pairs: Sequence[tuple[str, str]]) -> None:
     """Names and values, one a line."""
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         for name, value in pairs:
             say(f"{name}\t{value}")
         return
@@ -67,7 +72,7 @@ def fields(pairs: Sequence[tuple[str, str]]) -> None:
 @contextmanager
 def progress(text: str, total: float) -> Iterator[Callable[[float], None]]:
     """A bar on a terminal's standard error, nothing elsewhere. The yielded function takes how far it is."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield lambda _: None
         return
     from rich.console import Console
@@ -81,7 +86,7 @@ def progress(text: str, total: float) -> Iterator[Callable[[float], None]]:
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
     """A spinner for what takes an unknown time."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield
         return
     from rich.console import Console

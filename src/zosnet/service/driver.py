@@ -22,11 +22,21 @@ from zosnet.dataplane import events
 from zosnet.dataplane.protocol import Dataplane
 from zosnet.model.errors import HostError, PeerError
 from zosnet.model.prefix import Prefix
-from zosnet.service import peering, route_batch
+from zosnet.service import route_batch
 from zosnet.service.messages import Messages
-from zosnet.service.peering import Address, Peering
+from zosnet.service.peer import Address, Close, Dial, Forgotten, Resolve
+from zosnet.service.peering import Peering
 from zosnet.service.probe import Prober
-from zosnet.wire.babel import Tlv, Update, decode_control, encode_control
+from zosnet.wire.babel import (
+    Hello,
+    Ihu,
+    RouteRequest,
+    SeqnoRequest,
+    Tlv,
+    Update,
+    decode_control,
+    encode_control,
+)
 
 __all__ = ["Driver", "static_cost"]
 
@@ -38,6 +48,13 @@ ROUNDS = 8
 # How often the routes that carried packets are told to the Speaker, which refreshes them before they expire.
 USED_EVERY = 5.0
 _USED_BYTES = 17
+_RECEIVED: dict[type[Tlv], str] = {
+    Hello: "received.hello",
+    Ihu: "received.ihu",
+    Update: "received.update",
+    RouteRequest: "received.route_request",
+    SeqnoRequest: "received.seqno_request",
+}
 
 
 def static_cost(proto: str, ip: str) -> int:
@@ -58,10 +75,11 @@ class Driver:
         messages: Messages,
         prober: Prober,
         *,
-        resolve: Callable[[peering.Resolve], None],
+        resolve: Callable[[Resolve], None],
         clock: Callable[[], float],
     ) -> None:
         self.counters = {"control.malformed": 0, "control.ignored": 0, "control.unknown_link": 0}
+        self.counters |= dict.fromkeys(_RECEIVED.values(), 0)
         self._dataplane = dataplane
         self._speaker = speaker
         self._peers = peers
@@ -166,7 +184,9 @@ class Driver:
             return
         if tlv is None:
             self.counters["control.ignored"] += 1
-        elif self._is_welcome(link, tlv, now):
+            return
+        self.counters[_RECEIVED[type(tlv)]] += 1
+        if self._is_welcome(link, tlv, now):
             self._speaker.receive(link, tlv, now, event.rtt)
 
     def _is_welcome(self, link: int, tlv: Tlv, now: float) -> bool:
@@ -249,14 +269,14 @@ class Driver:
     def _act_peering(self) -> None:
         for action in self._peers.poll():
             match action:
-                case peering.Resolve():
+                case Resolve():
                     self._resolve(action)
-                case peering.Dial(token, proto, address, timeout):
+                case Dial(token, proto, address, timeout):
                     self._dataplane.dial(token, proto, address.ip, address.port, address.scope, timeout)
-                case peering.Close(link, reason):
+                case Close(link, reason):
                     log.info("link_closed link=%d reason=%r", link, reason)
                     self._dataplane.close_link(link)
-                case peering.Forgotten(endpoint):
+                case Forgotten(endpoint):
                     log.info("peer_forgotten peer=%s", endpoint)
                 case never:
                     assert_never(never)

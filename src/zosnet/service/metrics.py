@@ -35,11 +35,11 @@ GAUGES = frozenset(
 
 #: Mycelium's name and label (reference, section 8.9) ← room and counter of ours.
 MYCELIUM: dict[tuple[str, str], tuple[str, str, str]] = {
-    ("babel", "received.hello"): ("mycelium_router_processed_tlvs", "tlv_type", "hello"),
-    ("babel", "received.ihu"): ("mycelium_router_processed_tlvs", "tlv_type", "ihu"),
-    ("babel", "received.update"): ("mycelium_router_processed_tlvs", "tlv_type", "update"),
-    ("babel", "received.route_request"): ("mycelium_router_processed_tlvs", "tlv_type", "route_request"),
-    ("babel", "received.seqno_request"): ("mycelium_router_processed_tlvs", "tlv_type", "seqno_request"),
+    ("node", "received.hello"): ("mycelium_router_processed_tlvs", "tlv_type", "hello"),
+    ("node", "received.ihu"): ("mycelium_router_processed_tlvs", "tlv_type", "ihu"),
+    ("node", "received.update"): ("mycelium_router_processed_tlvs", "tlv_type", "update"),
+    ("node", "received.route_request"): ("mycelium_router_processed_tlvs", "tlv_type", "route_request"),
+    ("node", "received.seqno_request"): ("mycelium_router_processed_tlvs", "tlv_type", "seqno_request"),
     ("dataplane", "drop.no_route"): ("mycelium_router_packets_routed", "verdict", "no_route"),
     ("dataplane", "drop.hop_limit"): ("mycelium_router_packets_routed", "verdict", "ttl_expired"),
 }

@@ -25,11 +25,12 @@ from zosnet.model.endpoint import Endpoint
 from zosnet.model.errors import HostError, PeerError, ZosnetError
 from zosnet.model.keys import PublicKey, SecretKey
 from zosnet.model.router_id import RouterId
-from zosnet.service import doctor, host_facts, metrics, peering, status, views
+from zosnet.service import doctor, host_facts, metrics, status, views
 from zosnet.service.discovery import Discovery
 from zosnet.service.driver import Driver
 from zosnet.service.memory import resident_bytes
 from zosnet.service.messages import Messages
+from zosnet.service.peer import Limits, Resolve
 from zosnet.service.peering import Peering
 from zosnet.service.probe import Prober, overlay_address
 from zosnet.service.reload import compare
@@ -70,7 +71,7 @@ class Node:
         *,
         messages: Messages,
         read_settings: Callable[[], Settings] | None = None,
-        limits: peering.Limits | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.settings = settings
         self.messages = messages
@@ -89,7 +90,7 @@ class Node:
         self._trouble: dict[str, views.Finding] = {}
         self._build(limits)
 
-    def _build(self, limits: peering.Limits | None) -> None:
+    def _build(self, limits: Limits | None) -> None:
         public = self._who.public
         # Seeded from the system's source: what it decides (jitter, order) need not be secret.
         rng = random.Random(os.urandom(16))
@@ -165,7 +166,7 @@ class Node:
         task.add_done_callback(self._background.remove)
         return task
 
-    def _resolve(self, wanted: peering.Resolve) -> None:
+    def _resolve(self, wanted: Resolve) -> None:
         address = literal(wanted.endpoint)
         if address is not None:
             self._peering.resolved(wanted.endpoint, (address,), self._clock())

@@ -122,8 +122,8 @@ class Prober:
         sequence = 0
         far = Prefix.of(destination, SUBNET_BITS)
         shown = 0
-        # All nodes count down, the first and the last included (reference, section 5.4): what these two say of
-        # a hop limit that ends with them is no hop.
+        # All nodes count down, the first and the last included (reference, section 5.4): what these two say
+        # of a hop limit that ends with them is no hop.
         for hop in range(1, request.max_hops + 3):
             outcome = _Outcome("timeout")
             for _ in range(request.attempts):

@@ -9,7 +9,7 @@ from itertools import chain, zip_longest
 
 from zosnet.model.endpoint import Endpoint
 from zosnet.model.errors import PeerError
-from zosnet.service.peering import Address
+from zosnet.service.peer import Address
 
 __all__ = ["interleaved", "literal", "resolve"]
 

@@ -8,7 +8,7 @@ from typing import Literal
 from zosnet.babel import NeighbourStatus, QueryStatus, RouteStatus
 from zosnet.dataplane.protocol import LinkStats
 from zosnet.model.keys import SecretKey
-from zosnet.service.peering import Dialling, Linked, Peer, Resolving, Waiting
+from zosnet.service.peer import Dialling, Linked, Peer, Resolving, Waiting
 from zosnet.service.views import KeyView, PeerView, QueryView, RouteView
 from zosnet.wire.babel import INFINITY
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.interop)
             item.add_marker(pytest.mark.privileged)
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the end of the programs' logs with a failure."""
+    report = yield
+    if report.failed and item.path.is_relative_to(HERE):
+        from tests.interop.daemons import LABS
+
+        report.sections += [("logs", lab.logs(3000)) for lab in LABS if lab.directory.exists()]
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +28,9 @@ TOOLS = Path(__file__).with_name("tools.py")
 API = "127.0.0.1:8989"
 PORT = 9651
 T = TypeVar("T")
+
+#: The labs in use, so that a failure can show what the programs had to say.
+LABS: weakref.WeakSet[Lab] = weakref.WeakSet()
 
 #: A TUN MTU with which a real Mycelium does not tear its own QUIC links down (packets over 1362 bytes do).
 QUIC_SAFE_MTU = 1360
@@ -70,6 +74,7 @@ class Daemon:
 
     def __init__(self, lab: Lab, name: str) -> None:
         self.lab, self.name = lab, name
+        LABS.add(lab)
         self.node: Node = lab[name]
         secret = os.urandom(32)
         key = self.node.directory / "key.bin"

@@ -63,6 +63,11 @@ def test_lists_that_may_be_empty_are_lists(surfaces: Surfaces, path: str) -> Non
     assert status == 200 and isinstance(answer, list)
 
 
+def test_traffic_by_address_is_a_table_that_we_leave_empty(surfaces: Surfaces) -> None:
+    status, answer = surfaces.ours.http("GET", "/admin/stats/packets")
+    assert status == 200 and set(answer) == {"bySource", "byDestination"}
+
+
 def test_a_public_key_is_told_by_address(surfaces: Surfaces) -> None:
     _, info = surfaces.theirs.http("GET", "/admin")
     assert surfaces.ours.http("GET", f"/pubkey/{surfaces.theirs.address}") == (

@@ -152,3 +152,31 @@ def test_a_line_is_connected_two_seconds_after_its_last_link_came_up(order: tupl
     assert world.path(0, 3) == [0, 1, 2, 3]
     assert world.path(3, 0) == [3, 2, 1, 0]
     assert_shortest(world)
+
+
+def test_a_silent_link_is_left_at_once_and_taken_again_when_it_speaks() -> None:
+    near, across, far = Wiring(0, 2), Wiring(1, 2), Wiring(0, 1, delay=0.02)
+    world = World([near, across, far])
+    world.run(2.0)
+    assert world.path(0, 1) == [0, 2, 1]
+    world.silence(near)
+    assert world.path(0, 1) == [0, 1]
+    world.run(3.0)
+    assert world.path(0, 2) == [0, 1, 2]
+    assert world.metrics()[0, 2] == 62
+    world.restore(near)
+    world.run(4.0)
+    assert world.path(0, 1) == [0, 2, 1]
+
+
+def test_a_link_that_stays_silent_is_cut_after_43_seconds() -> None:
+    wiring = Wiring(0, 1)
+    world = World([wiring])
+    world.run(2.0)
+    world.silence(wiring)
+    world.run(60.0)
+    assert wiring not in world.wires
+    assert world.metrics() == {}
+    world.restore(wiring)
+    world.run(62.0)
+    assert world.path(0, 1) == [0, 1]

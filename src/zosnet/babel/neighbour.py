@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from zosnet.babel.route import Entry, Route
 
 IDLE_INTERVAL, BUSY_INTERVAL = 20.0, 0.5
-"""Seconds between Hellos. 20 is Mycelium's; faster ones are answered all the same, 26 bytes each way."""
+"""Seconds between Hellos. 20 is Mycelium's; faster ones are answered all the same, 16 bytes each way."""
 
 FIRST_HELLOS = (0.1, 0.4, 1.0, 1.8)
 """Seconds after the first Hello at which more follow, so that the median is one after two seconds."""

@@ -269,7 +269,7 @@ class Routing:
             self._adopt(entry, new.router_id)
         self._node.install(entry)
         self._announce(entry, old, new)
-        better = tempting(entry, self._node.sources.of(entry.prefix)) if len(entry.routes) > 1 else None
+        better = tempting(new, self._node.sources.of(entry.prefix)) if len(entry.routes) > 1 else None
         if better is not None:
             self._starvation.tempt(entry, better.neighbour.peer)
 

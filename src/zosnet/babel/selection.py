@@ -35,11 +35,9 @@ def select(entry: Entry, sources: dict[bytes, Source]) -> Choice:
     return best, _stand_in(best, candidates)
 
 
-def tempting(entry: Entry, sources: dict[bytes, Source]) -> Route | None:
-    """The shortest route that would be selected instead of the current one if only it were feasible."""
-    selected = entry.selected
-    if selected is None:
-        return None
+def tempting(selected: Route, sources: dict[bytes, Source]) -> Route | None:
+    """The shortest route that would be selected instead of this one if only it were feasible."""
+    entry = selected.entry
     best, bound = None, selected.total
     for route in entry.routes.values():
         total = route.total

@@ -10,22 +10,22 @@ import pytest
 from tests.integration.nodes import answers, beating, has_route, line
 
 from zosnet.lab import Grid, Node, until
-from zosnet.lab.programs import TUN, api
+from zosnet.lab.programs import TUN, api, executable
 from zosnet.lab.two_paths import meet, start
 
 pytestmark = [pytest.mark.privileged, pytest.mark.slow]
 
-Record = Callable[[str, object], None]
 
-
-def test_all_reach_each_other_2_s_after_the_last_link_is_up(grid: Grid, record_property: Record) -> None:
+def test_all_reach_each_other_2_s_after_the_last_link_is_up(
+    grid: Grid, figure: Callable[[str], None]
+) -> None:
     nodes = line(grid, "abcd")
     for node in nodes[:-1]:
         node.start()
     nodes[-1].start()
     until("the last link is up", lambda: is_linked(nodes[-1]), every=0.002)
     took = meet(nodes)
-    record_property("seconds", took)
+    figure(f"line of four: all pairs {took * 1000:.0f} ms after the last link is up")
     assert took < 2.0
 
 
@@ -94,10 +94,10 @@ def test_a_relay_without_a_device_relays(grid: Grid) -> None:
 def test_the_command_line_talks_to_the_node(grid: Grid) -> None:
     a, b = nodes = line(grid, "ab")
     start(nodes)
-    from zosnet.lab.programs import executable
 
     def command(*words: object, check: bool = True) -> tuple[int, str]:
-        done = a.host.run(*executable(), *words, "--socket", a.inside("api.sock"), check=check)
+        socket = f"ZOSNET_SOCKET={a.inside('api.sock')}"
+        done = a.host.run("env", socket, *executable(), *words, check=check)
         return done.returncode, done.stdout + done.stderr
 
     assert str(a.address) in command("status")[1]

@@ -33,7 +33,7 @@ from zosnet.lab.two_paths import NAMES, TwoPaths, start
 from zosnet.lab.wait import until
 from zosnet.model.errors import HostError, UsageError, ZosnetError
 
-SLOW_DELAY_MS = 5.0
+SLOW_DELAY_MS = 10.0
 SLOW_MBIT = 400.0
 CUT_AT = 0.4
 """The share of the file after which the better path dies."""

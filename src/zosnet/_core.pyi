@@ -2,6 +2,8 @@
 
 from typing import final
 
+__all__ = ["Core"]
+
 @final
 class Core:
     """The packet path of a node. Thread-safe; no call here ever waits for the network, but `close`."""

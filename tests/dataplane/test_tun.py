@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -91,7 +92,7 @@ def _stream(hosts: tuple[Namespace, Namespace], to: Station, data: bytes) -> byt
         server.bind((str(to.address), 0))
         server.listen()
         client.connect((str(to.address), server.getsockname()[1]))
-        sender = threading.Thread(target=lambda: (client.sendall(data), client.shutdown(socket.SHUT_WR)))
+        sender = threading.Thread(target=_send, args=(client, data))
         sender.start()
         accepted = server.accept()[0]
         accepted.settimeout(20)
@@ -99,6 +100,11 @@ def _stream(hosts: tuple[Namespace, Namespace], to: Station, data: bytes) -> byt
             received = stream.read()
         sender.join()
     return received
+
+
+def _send(client: socket.socket, data: bytes) -> None:
+    client.sendall(data)
+    client.shutdown(socket.SHUT_WR)
 
 
 def _datagrams(hosts: tuple[Namespace, Namespace], to: Station, datagrams: list[bytes]) -> list[bytes]:
@@ -181,3 +187,38 @@ def test_a_stream_through_a_relay_is_unaltered(
     finally:
         one.plane.close()
         other.plane.close()
+
+
+def test_a_silent_link_loses_half_a_second_of_traffic_at_most(
+    hosts: tuple[Namespace, Namespace], ends: tuple[Station, Station]
+) -> None:
+    one, other = ends
+    first, first_back = (station.plane.links()[0] for station in ends)
+    one.plane.dial(2, "tcp", "192.0.2.2", other.port(), 0, 5.0)
+    second, second_back = one.take(events.LinkUp).link, other.take(events.LinkUp).link
+    one.route(other, first.id, second)
+    other.route(one, first_back.id, second_back)
+    one.echo(other)
+    one.take(events.ProbeReceived)
+
+    port = first.local.rpartition(":")[2]
+    chain = "add table ip cut; add chain ip cut in { type filter hook input priority 0; }"
+    drop = "; ".join(f"add rule ip cut in tcp {side} {port} drop" for side in ("sport", "dport"))
+    cut = ["nft", f"{chain}; {drop}"]
+    for host in hosts:
+        subprocess.run(host.entered(cut), check=True)
+    started = time.monotonic()
+    reply = None
+    for sequence in range(1, 100):
+        one.echo(other, sequence)
+        one.gather(0.01)
+        reply = next((event for event in one.seen if isinstance(event, events.ProbeReceived)), None)
+        if reply:
+            break
+    assert reply
+    assert time.monotonic() - started < 0.5
+    assert one.take(events.Stalled).link == first.id
+
+    for host in hosts:
+        subprocess.run(host.entered(["nft", "delete table ip cut"]), check=True)
+    assert one.take(events.Resumed).link == first.id

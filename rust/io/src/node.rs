@@ -159,10 +159,11 @@ impl Node {
     pub fn drain_events(&self, limit: usize) -> Vec<Event> {
         let events = self.shared.events.drain(limit);
         for event in &events {
-            if let Event::Control { link, packet, .. } = event {
-                if link.control_taken(packet.len()) {
+            match event {
+                Event::Control { link, packet, .. } if link.control_taken(packet.len()) => {
                     self.read_again(link.up.link, link.home);
                 }
+                _ => {}
             }
         }
         events

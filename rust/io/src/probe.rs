@@ -32,7 +32,7 @@ mod tests {
     const MAGIC: [u8; 8] = *b"zosprobe";
 
     fn echo(kind: u8) -> Vec<u8> {
-        let mut packet = vec![0; HEADER + ICMP];
+        let mut packet = [0; HEADER + ICMP];
         packet[NEXT_HEADER_AT] = ICMPV6;
         packet[HEADER] = kind;
         [&packet[..], &MAGIC].concat()

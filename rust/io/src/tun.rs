@@ -5,6 +5,8 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::Ipv6Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::thread;
+use std::time::Duration;
 
 use crate::sys;
 
@@ -16,6 +18,10 @@ pub const LONGEST_READ: usize = VNET_HEADER + 65_536 + 40;
 const PREFIX_LENGTH: u32 = 7;
 /// Packets the kernel holds for us. 500 is its default; longer queues only add delay (measured).
 const QUEUE_LENGTH: u32 = 500;
+
+/// How often, and how many times at most, to look whether the address is in use.
+const SETTLE_EVERY: Duration = Duration::from_millis(2);
+const SETTLE_LOOKS: usize = 250;
 
 /// What a device is to be.
 #[derive(Debug, Clone)]
@@ -63,7 +69,28 @@ pub fn open(config: &TunConfig) -> io::Result<(String, Vec<TunQueue>)> {
         "1",
     ));
     sys::configure_interface(&name, config.mtu, QUEUE_LENGTH, config.address, PREFIX_LENGTH)?;
+    settle(&name);
     Ok((name, queues))
+}
+
+/// Wait until the address is in use: the kernel decides in the background that a TUN needs no duplicate
+/// address detection, and drops what comes for the address until then.
+fn settle(name: &str) {
+    for _ in 0..SETTLE_LOOKS {
+        // Columns: address, index, prefix length, scope, flags, name. Of this thread's network namespace.
+        let addresses = std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap_or_default();
+        let tentative = addresses.lines().filter(|line| line.ends_with(name)).any(|line| {
+            let flags = line
+                .split_whitespace()
+                .nth(4)
+                .and_then(|flags| u32::from_str_radix(flags, 16).ok());
+            flags.is_some_and(|flags| flags & libc::IFA_F_TENTATIVE != 0)
+        });
+        if !tentative {
+            return;
+        }
+        thread::sleep(SETTLE_EVERY);
+    }
 }
 
 fn open_queue(name: &str, flags: libc::c_int) -> io::Result<(TunQueue, String)> {

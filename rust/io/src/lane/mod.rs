@@ -5,6 +5,7 @@
 //! | [`bounds`] | what strangers may cause, and how often |
 //! | [`carrier`] | the lane's links, and the way to all others |
 //! | [`connect`] | accepting and dialling |
+//! | [`health`] | whether links make progress, and how they end |
 //! | [`receive`] | from links to the TUN, to other links, to Python |
 //! | [`transmit`] | from the TUN to links |
 //! | [`sessions`] | the session of each key |
@@ -15,6 +16,7 @@
 mod bounds;
 pub mod carrier;
 mod connect;
+mod health;
 mod receive;
 mod sessions;
 mod transmit;

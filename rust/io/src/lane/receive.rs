@@ -91,10 +91,8 @@ impl Lane {
         let now = std::mem::replace(&mut self.carrier.now, at);
         let outcome = self.process(Some(&state), &mut packets);
         self.carrier.now = now;
-        if outcome.is_err() {
-            if let Some(remote) = self.shared.remote.get() {
-                remote.close(id);
-            }
+        if let (Err(_), Some(remote)) = (outcome, self.shared.remote.get()) {
+            remote.close(id);
         }
     }
 
@@ -294,14 +292,14 @@ impl Lane {
             error.for_host(offending).ok()
         });
         match error {
-            Some(Some(packet)) => self.to_host(&packet),
+            Some(Some(packet)) => self.hand_to_host(&packet),
             Some(None) => {}
             None => self.carrier.dropped(DropReason::BadError, 1),
         }
     }
 
     /// Hand the host a packet that this node made, or an answer to a probe to Python.
-    pub(super) fn to_host(&mut self, packet: &[u8]) {
+    pub(super) fn hand_to_host(&mut self, packet: &[u8]) {
         if self.claim(packet) {
             return;
         }

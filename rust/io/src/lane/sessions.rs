@@ -48,10 +48,9 @@ impl Sessions {
     pub fn of(&mut self, entry: &Arc<Entry>) -> Result<Arc<Session>, SuiteError> {
         // Entries are at least 64 bytes apart.
         let slot = (Arc::as_ptr(entry) as usize >> 6) % SLOTS;
-        if let Some(Some((held, session))) = self.slots.get(slot) {
-            if Arc::ptr_eq(held, entry) {
-                return Ok(Arc::clone(session));
-            }
+        let known = self.slots.get(slot).and_then(Option::as_ref);
+        if let Some((_, session)) = known.filter(|(held, _)| Arc::ptr_eq(held, entry)) {
+            return Ok(Arc::clone(session));
         }
         let session = self.by_key(&entry.public)?;
         if let Some(place) = self.slots.get_mut(slot) {

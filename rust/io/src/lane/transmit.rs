@@ -215,7 +215,7 @@ impl Lane {
         }
         if let Some(error) = icmp::local(problem, &self.node.address, packet) {
             self.count(Counter::IcmpErrors, 1);
-            self.to_host(&error);
+            self.hand_to_host(&error);
         }
     }
 

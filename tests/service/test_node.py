@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from zosnet.dataplane.events import Failed
 from zosnet.lab.fake_dataplane import Ether
 from zosnet.lab.fake_node import FakeNode, fake_node, secret_of, until
 from zosnet.message import TopicPolicy, TopicRule
-from zosnet.model.errors import HostError, UsageError
+from zosnet.model.endpoint import Endpoint
+from zosnet.model.errors import HostError, UsageError, ZosnetError
 from zosnet.model.prefix import Prefix
+from zosnet.model.router_id import RouterId
 from zosnet.service import route_batch
 from zosnet.service.node import new_router_id
 from zosnet.service.views import MessageRequest, PingRequest, ProbeLine, TraceRequest
@@ -407,6 +410,69 @@ def test_metrics_name_what_is_counted() -> None:
             assert 'zosnet_dataplane_drop_total{reason="no_route"} 0.0' in shown
             assert 'zosnet_peers{kind="inbound",state="alive"} 1.0' in shown
             assert "# TYPE zosnet_babel_routes gauge" in shown
+            assert 'zosnet_babel_received_total{tlv_type="update"}' in shown
+            assert "zosnet_dataplane_control_received_total" in shown
             assert "mycelium_peer_manager_known_peers 1.0" in shown
+
+    asyncio.run(main())
+
+
+def test_discovery_runs_finds_restarts_and_may_fail(tmp_path: Path) -> None:
+    file = tmp_path / "z.toml"
+    file.write_text("peer_discovery_interfaces = ['none']\n")
+
+    def read() -> Settings:
+        return load({"config": str(file), "no_tun": True}, {})
+
+    async def main() -> None:
+        ether = Ether()
+        async with (
+            fake_node(ether, B) as b,
+            fake_node(ether, A, disable_peer_discovery=False, peer_discovery_port=0, read_settings=read) as a,
+        ):
+            other = RouterId.of(secret_of(B).public(), 0, bytes(6))
+            a.node._found(Endpoint.parse(at(B)), other)
+            await until(lambda: reaches(a, b))
+            assert [peer.kind for peer in a.node.peers().peers] == ["discovered"]
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as taken:
+                taken.bind(("::", 0))
+                file.write_text(f"peer_discovery_port = {taken.getsockname()[1]}\n")
+                report = await a.node.reload()
+            assert "discovery restarted with its new settings" in report.changed
+            assert "discovery.off" in {finding.code for finding in a.node.status().findings}
+            file.write_text("disable_peer_discovery = true\n")
+            await a.node.reload()
+            assert "discovery.off" not in {finding.code for finding in a.node.status().findings}
+
+    asyncio.run(main())
+
+
+def test_topics_are_read_again_at_a_reload(tmp_path: Path) -> None:
+    topics, file = tmp_path / "topics.toml", tmp_path / "z.toml"
+    topics.write_text('default = "Reject"\n')
+    file.write_text(f'topic_config = "{topics}"\n')
+
+    async def main() -> None:
+        async with fake_node(Ether(), A, read_settings=lambda: load({"config": str(file)}, {})) as a:
+            assert a.node.messages.topics.default_accept
+            assert "topics read again" in (await a.node.reload()).changed
+            policy = a.node.messages.topics.policy
+            assert not policy.default_accept
+            topics.write_text("default = 7\n")
+            with pytest.raises(ZosnetError):
+                await a.node.reload()
+            assert a.node.messages.topics.policy is policy
+
+    asyncio.run(main())
+
+
+def test_a_bug_in_the_driver_stops_the_node_in_good_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with fake_node(Ether(), A) as a:
+            monkeypatch.setattr(a.plane, "drain_events", lambda _: 1 / 0)
+            a.node.add_peer(at(B))
+            await asyncio.wait_for(a.node.stopping.wait(), 5.0)
+            assert a.node.failure is not None and "this is a bug" in a.node.failure.message
+            monkeypatch.undo()
 
     asyncio.run(main())

@@ -27,16 +27,7 @@ from zosnet.service.messages import Messages
 from zosnet.service.peer import Address, Close, Dial, Forgotten, Resolve
 from zosnet.service.peering import Peering
 from zosnet.service.probe import Prober
-from zosnet.wire.babel import (
-    Hello,
-    Ihu,
-    RouteRequest,
-    SeqnoRequest,
-    Tlv,
-    Update,
-    decode_control,
-    encode_control,
-)
+from zosnet.wire.babel import Tlv, Update, decode_control, encode_control
 
 __all__ = ["Driver", "static_cost"]
 
@@ -48,13 +39,6 @@ ROUNDS = 8
 # How often the routes that carried packets are told to the Speaker, which refreshes them before they expire.
 USED_EVERY = 5.0
 _USED_BYTES = 17
-_RECEIVED: dict[type[Tlv], str] = {
-    Hello: "received.hello",
-    Ihu: "received.ihu",
-    Update: "received.update",
-    RouteRequest: "received.route_request",
-    SeqnoRequest: "received.seqno_request",
-}
 
 
 def static_cost(proto: str, ip: str) -> int:
@@ -79,7 +63,6 @@ class Driver:
         clock: Callable[[], float],
     ) -> None:
         self.counters = {"control.malformed": 0, "control.ignored": 0, "control.unknown_link": 0}
-        self.counters |= dict.fromkeys(_RECEIVED.values(), 0)
         self._dataplane = dataplane
         self._speaker = speaker
         self._peers = peers
@@ -185,7 +168,6 @@ class Driver:
         if tlv is None:
             self.counters["control.ignored"] += 1
             return
-        self.counters[_RECEIVED[type(tlv)]] += 1
         if self._is_welcome(link, tlv, now):
             self._speaker.receive(link, tlv, now, event.rtt)
 

@@ -1,7 +1,8 @@
 """Prometheus metrics: the node's own counters, and under Mycelium's names what has the same meaning.
 
-A counter's name comes from the room that counts: `drop.no_route` of the data plane is
-`zosnet_dataplane_drop_total{reason="no_route"}`. prometheus_client is imported at the first scrape: a node
+A counter's name comes from the room that counts: `tun.writes` of the data plane is
+`zosnet_dataplane_tun_writes_total`, and `drop.no_route` is `zosnet_dataplane_drop_total{reason="no_route"}`.
+prometheus_client is imported at the first scrape: a node
 that nobody scrapes doesn't pay for it.
 """
 
@@ -33,13 +34,18 @@ GAUGES = frozenset(
     }
 )
 
+#: Families of counters and what tells their members apart.
+LABELS = {"drop": "reason", "refused": "reason", "ignored": "reason", "received": "tlv_type"}
+
 #: Mycelium's name and label (reference, section 8.9) ← room and counter of ours.
 MYCELIUM: dict[tuple[str, str], tuple[str, str, str]] = {
-    ("node", "received.hello"): ("mycelium_router_processed_tlvs", "tlv_type", "hello"),
-    ("node", "received.ihu"): ("mycelium_router_processed_tlvs", "tlv_type", "ihu"),
-    ("node", "received.update"): ("mycelium_router_processed_tlvs", "tlv_type", "update"),
-    ("node", "received.route_request"): ("mycelium_router_processed_tlvs", "tlv_type", "route_request"),
-    ("node", "received.seqno_request"): ("mycelium_router_processed_tlvs", "tlv_type", "seqno_request"),
+    ("babel", "received.hello"): ("mycelium_router_processed_tlvs", "tlv_type", "hello"),
+    ("babel", "received.ihu"): ("mycelium_router_processed_tlvs", "tlv_type", "ihu"),
+    ("babel", "received.update"): ("mycelium_router_processed_tlvs", "tlv_type", "update"),
+    ("babel", "received.route_request"): ("mycelium_router_processed_tlvs", "tlv_type", "route_request"),
+    ("babel", "received.seqno_request"): ("mycelium_router_processed_tlvs", "tlv_type", "seqno_request"),
+    ("dataplane", "rx.packets"): ("mycelium_router_packets_routed", "verdict", "local"),
+    ("dataplane", "forward.packets"): ("mycelium_router_packets_routed", "verdict", "forward"),
     ("dataplane", "drop.no_route"): ("mycelium_router_packets_routed", "verdict", "no_route"),
     ("dataplane", "drop.hop_limit"): ("mycelium_router_packets_routed", "verdict", "ttl_expired"),
 }
@@ -115,30 +121,23 @@ def _peers(peers: list[PeerView]) -> Iterator[Metric]:
 
 
 def _counters(room: str, counters: Mapping[str, int]) -> Iterator[Metric]:
-    """One metric for each name; what follows a dot is the label `reason`."""
+    """One metric for each name; of a family that LABELS knows, what follows the dot is a label."""
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-    gauges = {name: value for name, value in counters.items() if name in GAUGES}
-    for name, value in gauges.items():
-        yield GaugeMetricFamily(f"zosnet_{room}_{name}", f"Held by {room} at this moment.", value=value)
-    plain: dict[str, int] = {}
-    labelled: dict[str, dict[str, int]] = {}
+    families: dict[str, CounterMetricFamily] = {}
     for name, value in counters.items():
-        if name in gauges:
-            continue
-        stem, dot, label = name.partition(".")
-        if dot:
-            labelled.setdefault(stem, {})[label] = value
+        stem, _, label = name.partition(".")
+        flat = f"zosnet_{room}_{name.replace('.', '_')}"
+        if name in GAUGES:
+            yield GaugeMetricFamily(flat, f"Held by {room} at this moment.", value=value)
+        elif label and stem in LABELS:
+            if stem not in families:
+                text = f"Counted by {room}."
+                families[stem] = CounterMetricFamily(f"zosnet_{room}_{stem}", text, labels=[LABELS[stem]])
+            families[stem].add_metric([label], value)
         else:
-            plain[stem] = value
-    for stem, value in plain.items():
-        yield CounterMetricFamily(f"zosnet_{room}_{stem}", f"Counted by {room}.", value=value)
-    for stem, values in labelled.items():
-        name = f"zosnet_{room}_{stem}" + ("_by_reason" if stem in plain else "")
-        family = CounterMetricFamily(name, f"Counted by {room}.", labels=["reason"])
-        for label, value in values.items():
-            family.add_metric([label], value)
-        yield family
+            yield CounterMetricFamily(flat, f"Counted by {room}.", value=value)
+    yield from families.values()
 
 
 def _mycelium(sample: Sample) -> Iterator[Metric]:

@@ -45,7 +45,8 @@ class Limits:
     mirror: float = 1.0
     wanted: int = 1024
     discovered: int = 64
-    inbound: int = 1024
+    # Below the number of neighbours that routing holds: strangers never take the place of wanted peers.
+    inbound: int = 192
     addresses: int = 16
 
 

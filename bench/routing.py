@@ -196,7 +196,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--neighbours", type=int, default=10)
     parser.add_argument("--routes", type=int, default=10_000)
-    parser.add_argument("--world", type=int, default=1000, help="nodes; 0 leaves it out")
+    parser.add_argument(
+        "--world", type=int, default=300, help="nodes; 0 leaves it out, 1000 take 4 GB and a while"
+    )
     options = parser.parse_args()
     throughput(options.neighbours, options.routes)
     uniform_loss(options.routes)

@@ -48,7 +48,7 @@ def shape(value: Any) -> Any:
 
 @pytest.mark.parametrize(
     "path",
-    ["/admin", "/admin/peers", "/admin/routes/selected", "/admin/stats/packets", "/messages/topics/default"],
+    ["/admin", "/admin/peers", "/admin/routes/selected", "/messages/topics/default"],
 )
 def test_the_api_answers_in_their_shape(surfaces: Surfaces, path: str) -> None:
     surfaces.theirs.awaits(surfaces.ours)

@@ -176,9 +176,11 @@ class Driver:
         if not (isinstance(tlv, Update) and tlv.metric == 0):
             return True
         peer = self._peers.peer_of(link)
-        if peer is not None and peer.neighbour == tlv.router_id:
+        if peer is not None and peer.neighbour is not None:
             return True
         if self._peers.recognised(link, tlv.router_id, now):
+            address = tlv.router_id.public_key.address()
+            log.info("neighbour link=%d peer=%s address=%s", link, self._name(link), address)
             return True
         if self._peers.peer_of(link) is None:
             self._leave(link, now)
@@ -188,15 +190,18 @@ class Driver:
         address = Address(event.remote_ip.partition("%")[0], event.remote_port, _scope(event.remote_ip))
         if not self._peers.link_up(event.link, event.token, event.proto, address, now):
             return
-        log.info(
-            "link_up link=%d peer=%s inbound=%s", event.link, self._name(event.link), event.token is None
-        )
+        # Anybody may knock: an inbound link is news only once a router names itself on it.
+        level = logging.DEBUG if event.token is None else logging.INFO
+        log.log(level, "link_up link=%d peer=%s", event.link, self._name(event.link))
         self._routed.add(event.link)
         self._speaker.neighbour_up(event.link, static_cost(event.proto, address.ip), now)
 
     def _lose(self, link: int, reason: str, now: float) -> None:
         if link in self._routed:
-            log.info("link_down link=%d peer=%s reason=%r", link, self._name(link), reason)
+            peer = self._peers.peer_of(link)
+            is_news = peer is not None and (peer.kind != "inbound" or peer.neighbour is not None)
+            level = logging.INFO if is_news else logging.DEBUG
+            log.log(level, "link_down link=%d peer=%s reason=%r", link, self._name(link), reason)
         self._leave(link, now)
         self._peers.link_down(link, reason, now)
 

@@ -47,8 +47,8 @@ _MAGIC_BYTES = 8
 def new_router_id(public: PublicKey) -> RouterId:
     """The router id of this start. The data plane needs it first, for its certificate.
 
-    The time in it goes down to 1/65536 s: a node that crashes and is back within the same second must not look
-    older than it was, or its neighbours hold its routes back until the old ones are forgotten.
+    The time in it goes down to 1/65536 s: a node that crashes and is back within the same second must not
+    look older than it was, or its neighbours hold its routes back until the old ones are forgotten.
     """
     seconds, fraction = divmod(time.time_ns(), 1_000_000_000)
     return RouterId.of(

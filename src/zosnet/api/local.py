@@ -48,8 +48,8 @@ def remove_peer(node: Node, call: Call) -> No | None:
     return No(f"{endpoint} is not a peer", remedy="`zosnet peers` lists them")
 
 
-def routes(node: Node, _: Call) -> views.Routes:
-    return node.routes()
+async def routes(node: Node, _: Call) -> views.Routes:
+    return await node.routes_apart()
 
 
 def key(node: Node, _: Call) -> views.KeyView:
@@ -123,7 +123,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "DELETE", "/v1/peers/{endpoint:path}", "removePeer", "Want a peer no longer",
         remove_peer, failures=(404,),
     ),
-    Operation("GET", "/v1/routes", "routes", "The routing table", routes, views.Routes),
+    Operation("GET", "/v1/routes", "routes", "The routing table", routes, views.Routes, large=True),
     Operation("GET", "/v1/key", "key", "Who this node is", key, views.KeyView),
     Operation("GET", "/v1/doctor", "doctor", "What is wrong, with remedies", doctor, views.Findings),
     Operation("GET", "/metrics", "metrics", "Prometheus metrics", metrics, str, media=METRICS_MEDIA),

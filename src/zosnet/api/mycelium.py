@@ -64,12 +64,12 @@ def remove_peer(node: Node, call: Call) -> No | None:
     return None if node.remove_peer(endpoint) else No(f"{endpoint} is not a peer")
 
 
-def selected_routes(node: Node, _: Call) -> list[_Json]:
-    return _routes(node, node.routes().selected)
+async def selected_routes(node: Node, _: Call) -> list[_Json]:
+    return _routes(node, (await node.routes_apart()).selected)
 
 
-def fallback_routes(node: Node, _: Call) -> list[_Json]:
-    return _routes(node, node.routes().fallback)
+async def fallback_routes(node: Node, _: Call) -> list[_Json]:
+    return _routes(node, (await node.routes_apart()).fallback)
 
 
 def _routes(node: Node, routes: list[views.RouteView]) -> list[_Json]:
@@ -92,10 +92,9 @@ def _link(peer: views.PeerView) -> str:
     return f"QUIC -> {remote}" if proto == "quic" else f"{proto.upper()} {peer.local} <-> {remote}"
 
 
-def queried_routes(node: Node, _: Call) -> list[_Json]:
-    return [
-        {"subnet": query.prefix, "expiration": str(int(query.expires_in))} for query in node.routes().queried
-    ]
+async def queried_routes(node: Node, _: Call) -> list[_Json]:
+    queried = (await node.routes_apart()).queried
+    return [{"subnet": query.prefix, "expiration": str(int(query.expires_in))} for query in queried]
 
 
 def public_key(node: Node, call: Call) -> _Json | No:

@@ -92,7 +92,8 @@ class Operation:
     """Method, path, and what goes in and out.
 
     `handler` takes the service and a Call, and returns a value to render, a `No`, a `Text`, None (204), or an
-    async iterator of values (`stream`: one JSON document a line).
+    async iterator of values (`stream`: one JSON document a line). A `large` answer is rendered beside
+    the loop.
     """
 
     method: str
@@ -107,6 +108,7 @@ class Operation:
     stream: bool = False
     media: str = "application/json"
     status: int = 200
+    large: bool = False
 
 
 def error_body(kind: str, message: str, remedy: str = "") -> dict[str, Any]:
@@ -144,6 +146,8 @@ def _endpoint(operation: Operation, service: Any) -> Callable[[Request], Awaitab
                 return await _stream(answer)
         except ZosnetError as error:
             return failure_response(error)
+        if operation.large:
+            return await asyncio.to_thread(_respond, operation, answer)
         return _respond(operation, answer)
 
     return endpoint

@@ -139,3 +139,50 @@ impl EventQueue {
         self.dropped.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn readable(queue: &EventQueue) -> bool {
+        let mut ready = Vec::new();
+        let epoll = sys::Epoll::new().unwrap();
+        epoll
+            .add(
+                queue.fd(),
+                sys::Ready {
+                    read: true,
+                    ..Default::default()
+                },
+                0,
+            )
+            .unwrap();
+        epoll.wait(Some(0.0), &mut ready).unwrap();
+        !ready.is_empty()
+    }
+
+    #[test]
+    fn it_is_readable_exactly_while_something_waits() {
+        let queue = EventQueue::new(10).unwrap();
+        assert!(!readable(&queue));
+        queue.push(&mut (0..3).map(|link| Event::Stalled(link, true, 0.0)).collect());
+        assert!(readable(&queue));
+        assert_eq!(queue.drain(2).len(), 2);
+        assert!(readable(&queue));
+        assert_eq!(queue.drain(2).len(), 1);
+        assert!(!readable(&queue));
+    }
+
+    #[test]
+    fn beyond_the_limit_only_what_is_expendable_is_lost() {
+        let queue = EventQueue::new(2).unwrap();
+        for _ in 0..5 {
+            queue.push_one(Event::NeedRoute([4; 16]));
+            queue.push_one(Event::LinkDown(1, String::new(), 0.0));
+        }
+        let lost = queue.dropped();
+        assert_eq!(queue.drain(100).len() as u64, 10 - lost);
+        assert_eq!(lost, 4);
+    }
+}

@@ -159,3 +159,53 @@ pub fn remote_group(address: IpAddr) -> u64 {
         IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> LinkState {
+        let end = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let up = LinkUp {
+            link: 1,
+            token: None,
+            proto: "tcp",
+            local: end,
+            remote: end,
+        };
+        LinkState::new(up, Home::Lane(0), 0.0, Weak::new())
+    }
+
+    #[test]
+    fn a_link_is_held_beyond_its_quota_and_let_go_once_at_half_of_it() {
+        let link = state();
+        let held = (0..5000).filter(|_| link.control_up(16)).count() as u64;
+        assert_eq!(held, 5000 - CONTROL_PACKETS);
+        let released: Vec<_> = (1..=5000).filter(|_| link.control_taken(16)).collect();
+        assert_eq!(released, [5000 - CONTROL_PACKETS / 2]);
+    }
+
+    #[test]
+    fn bytes_count_as_well_as_packets() {
+        let link = state();
+        assert!(!link.control_up(CONTROL_BYTES as usize));
+        assert!(link.control_up(1));
+    }
+
+    #[test]
+    fn an_ihu_answers_one_hello() {
+        let link = state();
+        link.hello_left(1.0);
+        assert_eq!(link.hello_answered(1.5), Some(0.5));
+        assert_eq!(link.hello_answered(1.6), None);
+    }
+
+    #[test]
+    fn remote_ends_are_grouped_by_ipv4_address_and_ipv6_subnet() {
+        let group = |text: &str| text.parse().map(remote_group).ok();
+        assert_eq!(group("192.0.2.1"), group("::ffff:192.0.2.1"));
+        assert_ne!(group("192.0.2.1"), group("192.0.2.2"));
+        assert_eq!(group("2001:db8::1"), group("2001:db8::2"));
+        assert_ne!(group("2001:db8::1"), group("2001:db8:0:1::1"));
+    }
+}

@@ -1,7 +1,7 @@
 //! TCP sockets as links want them: listening, dialling, options.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
@@ -14,6 +14,7 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Hellos keep a link alive and find it dead; keepalive only clears what both miss (a guess).
 const KEEPALIVE: Duration = Duration::from_secs(60);
 const BACKLOG: i32 = 128;
+const EVERYWHERE: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 /// Listen on all of `addresses`. An IPv6 wildcard serves IPv4 too, unless IPv4 is listed on the same port.
 pub fn listen(addresses: &[SocketAddr], mark: u32) -> io::Result<Vec<TcpListener>> {
@@ -29,7 +30,13 @@ pub fn listen(addresses: &[SocketAddr], mark: u32) -> io::Result<Vec<TcpListener
 }
 
 fn listen_on(address: SocketAddr, only_v6: bool, mark: u32) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = match Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)) {
+        // A kernel without IPv6 still has all its IPv4 addresses.
+        Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) && address.ip() == EVERYWHERE => {
+            return listen_on((Ipv4Addr::UNSPECIFIED, address.port()).into(), false, mark);
+        }
+        made => made?,
+    };
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }

@@ -9,6 +9,7 @@ use zosnet_core::fib::FibError;
 use zosnet_io::events::Event;
 use zosnet_io::handoff::LinkInfo;
 use zosnet_io::node::StartError;
+use zosnet_io::sys::reason;
 
 /// `bytes` as an array, or a ValueError that names the argument.
 pub fn array<const N: usize>(bytes: &[u8], name: &str) -> PyResult<[u8; N]> {
@@ -19,13 +20,10 @@ pub fn array<const N: usize>(bytes: &[u8], name: &str) -> PyResult<[u8; N]> {
 
 /// OSError with errno, whose subclass Python picks by it: FileNotFoundError, PermissionError and so on.
 fn os_error(what: &str, error: &io::Error) -> PyErr {
+    let text = format!("{what}{}", reason(error));
     match error.raw_os_error() {
-        Some(errno) => {
-            let text = error.to_string();
-            let text = text.split(" (os error").next().unwrap_or_default();
-            PyOSError::new_err((errno, format!("{what}{text}")))
-        }
-        None => PyOSError::new_err(format!("{what}{error}")),
+        Some(errno) => PyOSError::new_err((errno, text)),
+        None => PyOSError::new_err(text),
     }
 }
 

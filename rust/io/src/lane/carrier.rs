@@ -251,7 +251,7 @@ impl Carrier {
             .write_through(run, &mut &*link.stream, self.now, &mut self.pool)
         {
             Ok(written) => bump(&link.state.figures.tx_bytes, written as u64),
-            Err(error) => return self.doom(id, error.to_string()),
+            Err(error) => return self.doom(id, sys::reason(&error)),
         }
         if !link.out.is_empty() {
             self.mark(id);
@@ -291,7 +291,7 @@ impl Carrier {
                     link.state.hello_left(sys::now());
                 }
             }
-            Err(error) => return self.doom(id, error.to_string()),
+            Err(error) => return self.doom(id, sys::reason(&error)),
         }
         self.watch(id);
     }

@@ -11,7 +11,7 @@ use crate::events::Event;
 use crate::handoff::LinkUp;
 use crate::link::{Home, LinkState, remote_group};
 use crate::shared::ToLane;
-use crate::sys::Ready;
+use crate::sys::{self, Ready};
 use crate::tcp;
 
 use super::{Lane, Token};
@@ -174,7 +174,7 @@ impl Lane {
 
     fn dial_failed(&mut self, token: i64, error: &io::Error) {
         self.shared.unload(self.number);
-        let reason = error.to_string();
+        let reason = sys::reason(error);
         self.carrier.events.push(Event::DialFailed(
             token,
             error.raw_os_error().unwrap_or(0),

@@ -16,6 +16,7 @@ use crate::events::Event;
 use crate::handoff::LinkId;
 use crate::link::{LinkState, bump};
 use crate::probe;
+use crate::sys;
 
 use super::Lane;
 use super::carrier::is_ihu;
@@ -54,7 +55,7 @@ impl Lane {
             Some(Ok(read)) if read > 0 => read,
             Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return,
             Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => return,
-            Some(Err(error)) => return self.carrier.doom(id, error.to_string()),
+            Some(Err(error)) => return self.carrier.doom(id, sys::reason(&error)),
             _ => return self.carrier.doom(id, "closed by the other end"),
         };
         let leftover = std::mem::take(&mut link.leftover);

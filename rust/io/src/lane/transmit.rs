@@ -16,6 +16,7 @@ use zosnet_core::{Address, upper};
 
 use crate::counters::Counter;
 use crate::events::Event;
+use crate::sys;
 
 use super::Lane;
 use super::sessions::Sessions;
@@ -119,9 +120,10 @@ impl Lane {
         if let Some(tun) = self.tun.take() {
             drop(self.epoll.remove(tun.fd()));
         }
-        self.carrier
-            .events
-            .push(Event::Failed(format!("the TUN device failed: {error}")));
+        self.carrier.events.push(Event::Failed(format!(
+            "the TUN device failed: {}",
+            sys::reason(error)
+        )));
     }
 
     /// A whole IPv6 packet from this node itself.

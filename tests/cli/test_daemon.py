@@ -188,7 +188,8 @@ def test_a_taken_port_is_one_line_and_leaves_nothing(start: Callable[..., Daemon
         )
     assert shown.returncode == 3
     last = shown.stderr.strip().splitlines()[-2:]
-    assert last[0].startswith("error: ") and "taken" in last[0] and last[1].startswith("remedy: ")
+    assert last[0] == f"error: port {port} (tcp) is taken by another program"
+    assert last[1].startswith("remedy: ")
     assert not (tmp_path / "s").exists()
 
 

@@ -6,8 +6,11 @@ import asyncio
 import errno
 import os
 import socket
+import threading
+import time
 from ipaddress import IPv6Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -235,3 +238,25 @@ def test_what_the_machine_refuses_comes_with_a_remedy(number: int, words: str) -
 def test_a_privileged_port_is_told_from_a_device() -> None:
     error = explain(OSError(errno.EACCES, "no"), Settings(no_tun=True))
     assert "1023" in error.remedy
+
+
+def test_a_silent_name_server_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = threading.Event()
+
+    def silent(*_: object, **__: object) -> list[Any]:
+        asked.wait(5)
+        return []
+
+    monkeypatch.setattr("zosnet.service.resolver.socket.getaddrinfo", silent)
+    monkeypatch.setattr("zosnet.service.resolver.TIMEOUT", 0.02)
+    monkeypatch.setattr("zosnet.service.resolver._at_once", threading.BoundedSemaphore(1))
+    started = time.monotonic()
+    with pytest.raises(PeerError, match="not resolved within"):
+        asyncio.run(resolve(Endpoint.parse("tcp://slow.example:7")))
+    with pytest.raises(PeerError, match="too many names"):
+        asyncio.run(resolve(Endpoint.parse("tcp://other.example:7")))
+    assert time.monotonic() - started < 4
+    asked.set()
+    for thread in threading.enumerate():
+        if thread.name == "resolve slow.example":
+            thread.join(5)

@@ -15,7 +15,7 @@ from zosnet.model.errors import ZosnetError
 from zosnet.store.key_file import load_key
 from zosnet.store.settings import Settings
 
-__all__ = ["HostFacts", "gather"]
+__all__ = ["HostFacts", "gather", "taken_ports"]
 
 _CAP_NET_ADMIN = 12
 _OVERLAY_ROUTE = "04" + "0" * 30 + " 07"
@@ -51,7 +51,7 @@ def gather(settings: Settings, *, running: bool) -> HostFacts:
         net_admin=_has_capability(_CAP_NET_ADMIN),
         ipv6=_read(Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")) == "0",
         overlay_devices=_overlay_devices(),
-        taken=() if running else _taken(settings),
+        taken=() if running else taken_ports(settings),
         descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         unix_time=time.time(),
         key_trouble=_key_trouble(settings),
@@ -79,7 +79,8 @@ def _overlay_devices() -> tuple[str, ...]:
     return tuple(sorted({line.split()[-1] for line in routes if line.startswith(_OVERLAY_ROUTE)}))
 
 
-def _taken(settings: Settings) -> tuple[tuple[str, int], ...]:
+def taken_ports(settings: Settings) -> tuple[tuple[str, int], ...]:
+    """The ports of these settings that somebody else has."""
     wanted = [("tcp_listen_port", settings.tcp_listen_port, socket.SOCK_STREAM)]
     if not settings.disable_quic:
         wanted.append(("quic_listen_port", settings.quic_listen_port, socket.SOCK_DGRAM))

@@ -16,6 +16,7 @@ from zosnet.message import Courier, Limits, TopicPolicy
 from zosnet.model.errors import HostError
 from zosnet.model.keys import SecretKey
 from zosnet.model.router_id import RouterId
+from zosnet.service.host_facts import taken_ports
 from zosnet.service.messages import Messages
 from zosnet.service.node import Node, new_router_id
 from zosnet.store.key_file import load_or_create_key
@@ -80,8 +81,9 @@ def explain(error: OSError, settings: Settings) -> HostError:
     text = error.strerror or str(error)
     match error.errno:
         case errno.EADDRINUSE:
+            ports = ", ".join(f"{port} ({name[:4].rstrip('_')})" for name, port in taken_ports(settings))
             return HostError(
-                f"a port is taken by another program: {text}",
+                f"port {ports or 'to listen on'} is taken by another program",
                 remedy="choose others with --tcp-listen-port and --quic-listen-port, or stop that program",
             )
         case errno.EADDRNOTAVAIL:

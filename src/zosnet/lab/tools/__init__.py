@@ -1,0 +1,1 @@
+"""Small programs that the lab runs inside its hosts."""

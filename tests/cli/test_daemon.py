@@ -260,3 +260,31 @@ def test_an_idle_node_is_small_and_the_command_line_is_quick(start: Callable[...
     ).stderr
     for heavy in ("rich", "uvicorn", "starlette", "prometheus_client", "zosnet._core"):
         assert f" {heavy}\n" not in loaded
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "words"),
+    [
+        ("z.toml", b"peers = [", 2, "z.toml"),
+        ("z.toml", b'peers = ["tcp://nowhere"]', 2, "port is missing"),
+        ("z.toml", b"pears = []", 2, "did you mean peers?"),
+        ("priv_key.bin", b"short", 3, "5 bytes"),
+    ],
+)
+def test_a_node_that_cannot_start_says_why_and_leaves_nothing(
+    tmp_path: Path, name: str, content: bytes, code: int, words: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    (tmp_path / name).chmod(0o600)
+    config = ["--config", str(tmp_path / name)] if name.endswith("toml") else []
+    shown = command("up", "--no-tun", "--socket", str(tmp_path / "s"), "--state-dir", str(tmp_path), *config)
+    assert shown.returncode == code
+    lines = shown.stderr.strip().splitlines()
+    assert lines[-2].startswith("error: ") and lines[-1].startswith("remedy: ")
+    assert words in shown.stderr and "Traceback" not in shown.stderr
+    assert not (tmp_path / "s").exists()
+
+
+def test_an_unwritable_state_directory_is_one_line(tmp_path: Path) -> None:
+    shown = command("up", "--no-tun", "--socket", str(tmp_path / "s"), "--state-dir", "/proc/nowhere")
+    assert shown.returncode == 3 and "remedy: " in shown.stderr

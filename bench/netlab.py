@@ -30,6 +30,9 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 #: Die with the thread that started you (prctl PR_SET_PDEATHSIG, kept over exec).
 MORTAL = ("setpriv", "--pdeathsig", "KILL", "--")
 
+#: Of the directories of labs; the process id follows, so that the next lab can tell whose owner was killed.
+PREFIX = "zosnet-netlab-"
+
 #: A word of a command line; everything is passed through `str`.
 Word = str | int | float | Path
 
@@ -180,7 +183,8 @@ class Lab:
     def __init__(
         self, names: Iterable[str], links: Sequence[tuple[str, str]], *, mtu: int = 1500, congestion: str = ""
     ) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="zosnet-lab-"))
+        sweep()
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self.mtu = mtu
         self.nodes: dict[str, Node] = {}
         self.daemons: list[Process] = []
@@ -317,6 +321,14 @@ class Lab:
         time.sleep(seconds)
         after = sent()
         return max(after, key=lambda link: after[link] - before[link])
+
+
+def sweep() -> None:
+    """Remove the directories of labs whose owner was killed. All else of theirs went with it."""
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        owner = path.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def family(processes: Iterable[Process]) -> Iterator[int]:

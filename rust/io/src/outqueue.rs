@@ -100,6 +100,11 @@ impl OutQueue {
         self.data_bytes
     }
 
+    /// Whether a Hello waits.
+    pub fn has_hello(&self) -> bool {
+        self.hello_end.is_some()
+    }
+
     /// Whether `more` bytes of data may be queued now.
     pub fn accepts(&self, more: usize, now: f64) -> bool {
         let fresh = self.marks.front().is_none_or(|(_, at)| now - at <= AGE_LIMIT);

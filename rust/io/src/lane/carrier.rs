@@ -284,11 +284,17 @@ impl Carrier {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
+        // Taken before the call: this thread may lose the processor right after it.
+        let left = if link.out.has_hello() {
+            sys::now()
+        } else {
+            self.now
+        };
         match link.out.write(&mut &*link.stream, &mut self.pool) {
             Ok((written, hello)) => {
                 bump(&link.state.figures.tx_bytes, written as u64);
                 if hello {
-                    link.state.hello_left(sys::now());
+                    link.state.hello_left(left);
                 }
             }
             Err(error) => return self.doom(id, sys::reason(&error)),

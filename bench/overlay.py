@@ -48,12 +48,15 @@ def say(text: str) -> None:
     print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
 
 
-def check_host() -> str:
-    """What this machine lacks, with the remedy; empty when nothing."""
+def check_host(congestion: str = "") -> str:
+    """What this machine lacks, as its remedy; empty when nothing."""
     if os.geteuid() != 0:
         return "network namespaces and TUN devices need root: run it with sudo"
     if not Path("/dev/net/tun").exists():
         return "there is no /dev/net/tun: modprobe tun"
+    allowed = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control").read_text().split()
+    if congestion and congestion not in allowed:
+        return f"sysctl net.ipv4.tcp_allowed_congestion_control='{' '.join([*allowed, congestion])}'"
     lacking = sorted({package for tool, package in PACKAGES.items() if shutil.which(tool) is None})
     return f"apt-get install {' '.join(lacking)}" if lacking else ""
 
@@ -273,7 +276,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     if asked.command == "show":
         return show(load(asked.files))
-    if lacking := check_host():
+    if lacking := check_host(getattr(asked, "congestion", "")):
         print(f"error: this machine cannot run the benchmark\nremedy: {lacking}", file=sys.stderr)
         return 3
     signal.signal(signal.SIGTERM, stop_on)

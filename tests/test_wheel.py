@@ -19,24 +19,15 @@ WHEELHOUSE = ROOT / ".make" / "wheelhouse"
 def test_the_wheel_installs_without_a_compiler_and_runs(tmp_path: Path) -> None:
     maturin = ROOT / ".venv" / "bin" / "maturin"
     built = tmp_path / "dist"
-    subprocess.run(
-        [maturin, "build", "--release", "--locked", "--quiet", "--out", built], cwd=ROOT, check=True
-    )
+    build = [maturin, "build", "--release", "--locked", "--quiet", "--out", built]
+    subprocess.run(build, cwd=ROOT, check=True)
     (wheel,) = built.glob("*.whl")
     clean = tmp_path / "clean"
     subprocess.run([sys.executable, "-m", "venv", clean], check=True)
     no_compiler = {"PATH": str(clean / "bin"), "HOME": str(tmp_path)}
-    install = [
-        clean / "bin" / "python",
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-index",
-        "--only-binary",
-        ":all:",
-    ]
-    subprocess.run([*install, "--find-links", WHEELHOUSE, wheel], env=no_compiler, cwd=tmp_path, check=True)
+    pip: list[str | Path] = [clean / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-index"]
+    offline = [*pip, "--only-binary", ":all:", "--find-links", WHEELHOUSE]
+    subprocess.run([*offline, wheel], env=no_compiler, cwd=tmp_path, check=True)
     zosnet = clean / "bin" / "zosnet"
     shown = subprocess.run([zosnet, "--help"], env=no_compiler, check=True, capture_output=True, text=True)
     assert "up" in shown.stdout.split()

@@ -19,7 +19,7 @@ WHEELHOUSE = ROOT / ".make" / "wheelhouse"
 def test_the_wheel_installs_without_a_compiler_and_runs(tmp_path: Path) -> None:
     maturin = ROOT / ".venv" / "bin" / "maturin"
     built = tmp_path / "dist"
-    build = [maturin, "build", "--release", "--locked", "--quiet", "--out", built]
+    build: list[str | Path] = [maturin, "build", "--release", "--locked", "--quiet", "--out", built]
     subprocess.run(build, cwd=ROOT, check=True)
     (wheel,) = built.glob("*.whl")
     clean = tmp_path / "clean"

@@ -118,7 +118,8 @@ def test_control_packets_come_up_whole_and_in_order_and_time_is_measured(station
     other.plane.send_control([(back, ihu())])
     event = one.take(events.ControlReceived)
     assert event.rtt is not None
-    assert 0.05 <= event.rtt < 1
+    # The neighbour took 50 ms to answer, the path did not: the kernel's own measure caps it.
+    assert 0 < event.rtt < 0.05
     assert event.at <= time.monotonic()
 
 

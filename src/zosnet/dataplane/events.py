@@ -14,7 +14,7 @@ class ControlReceived(NamedTuple):
     packet: bytes
     at: float
     rtt: float | None
-    """Only for an IHU: from the moment the last Hello left for the socket to this packet's arrival."""
+    """Only for an IHU: seconds since the last Hello left, or what the kernel measured if that is less."""
 
 
 class LinkUp(NamedTuple):

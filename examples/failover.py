@@ -14,7 +14,7 @@ from zosnet.lab.two_paths import TwoPaths, start
 
 def main() -> None:
     with Grid() as grid:
-        paths = TwoPaths(grid, delay_ms=10)
+        paths = TwoPaths(grid, delay_ms=5)
         start(list(paths.nodes.values()))
         paths.prefer_better()
         paths.nodes["b"].host.tool("echo", 7).record("ready")

@@ -25,15 +25,16 @@ from zosnet.lab.demo_view import View
 from zosnet.lab.errors import LabError
 from zosnet.lab.grid import Grid
 from zosnet.lab.leftovers import Surroundings, processes_in, processes_of
-from zosnet.lab.measure import Beat, Outage, quantile
+from zosnet.lab.measure import Beat, quantile
 from zosnet.lab.node import Node, Program
 from zosnet.lab.payload import Payload, fits_in_memory
+from zosnet.lab.programs import Zosnet, api
 from zosnet.lab.transfer import Arrived, Transfer
 from zosnet.lab.two_paths import NAMES, TwoPaths, start
 from zosnet.lab.wait import until
 from zosnet.model.errors import HostError, UsageError, ZosnetError
 
-SLOW_DELAY_MS = 10.0
+SLOW_DELAY_MS = 5.0
 SLOW_MBIT = 400.0
 CUT_AT = 0.4
 """The share of the file after which the better path dies."""
@@ -48,14 +49,40 @@ class Story:
     before: str
     after: str
     cut_at: float
-    silence: Outage
     beat_ms: float
     """The longest silence of a small datagram every 5 ms beside the file."""
 
     @property
     def outage_ms(self) -> float:
         """From the cut to the first byte on the other path."""
-        return max(0.0, (self.silence.ended - self.cut_at) * 1000)
+        first = self.arrived.silences(self.cut_at)[:1]
+        return max(0.0, (first[0].ended - self.cut_at) * 1000) if first else 0.0
+
+    @property
+    def later_ms(self) -> float:
+        """The longest silence once bytes came again."""
+        return self.arrived.longest_silence(self.resumed)
+
+    @property
+    def resumed(self) -> float:
+        return self.cut_at + self.outage_ms / 1000
+
+
+def neighbours(nodes: Sequence[Node]) -> dict[str, list[str]]:
+    """Each node's links with their cost, as the node itself sees them."""
+    names = {str(node.address): node.name for node in nodes}
+    seen: dict[str, list[str]] = {}
+    for node in nodes:
+        if not isinstance(node.program, Zosnet):
+            seen[node.name] = [end.device.partition("-")[0] for end in node.host.ends]
+            continue
+        peers = api(node).get("/v1/peers")["peers"]
+        seen[node.name] = sorted(
+            f"{names.get(peer['address'], '?')} {peer['rtt_ms'] or 0:.1f} ms"
+            for peer in peers
+            if peer["link"]
+        )
+    return seen
 
 
 def ping_all(nodes: Sequence[Node]) -> list[tuple[str, str, float, float]]:
@@ -105,7 +132,6 @@ def move(ways: TwoPaths, size: int, view: View) -> Story:
         "a–r1–b",
         "a–r2–b",
         cut_at,
-        arrived.silence(cut_at),
         Beat.of(beat.records()).longest(since=cut_at),
     )
     if story.outage_ms > SILENT_CUT_LIMIT_MS:
@@ -147,16 +173,18 @@ def run(size: int, view: View, program: Program | None = None) -> None:
         nodes = [ways.nodes[name] for name in NAMES]
         view.step(f"every node reached every other after {start(nodes):.1f} s")
         ways.prefer_better()
-        view.map(nodes, SLOW_DELAY_MS, SLOW_MBIT)
-        view.pings(ping_all(nodes))
+        pings = ping_all(nodes)
+        view.map(nodes, neighbours(nodes), SLOW_DELAY_MS, SLOW_MBIT)
+        view.pings(pings)
         story = move(ways, size, view)
         view.story(
             [
                 ("before the cut", story.before, story.arrived.mbit(until=story.cut_at)),
-                ("after it", story.after, story.arrived.mbit(since=story.silence.ended)),
+                ("after it", story.after, story.arrived.mbit(since=story.resumed)),
                 ("the whole file", "", story.arrived.mbit()),
             ],
             outage_ms=story.outage_ms,
+            later_ms=story.later_ms,
             beat_ms=story.beat_ms,
             port=story.arrived.port,
         )

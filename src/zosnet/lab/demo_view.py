@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -15,7 +15,7 @@ from zosnet.lab.node import Node
 _PICTURE = """\
       ┌──── r1 ────┐    as fast as this machine
   a ──┤            ├── b
-      └──── r2 ────┘    {delay:g} ms and {rate:g} Mbit/s between a and r2"""
+      └──── r2 ────┘    {delay:g} ms a link, {rate:g} Mbit/s"""
 
 
 class View:
@@ -29,15 +29,13 @@ class View:
     def step(self, text: str) -> None:
         self._console.print(f"[bold]·[/] {text}")
 
-    def map(self, nodes: Sequence[Node], delay_ms: float, rate_mbit: float) -> None:
+    def map(
+        self, nodes: Sequence[Node], links: Mapping[str, Sequence[str]], delay_ms: float, rate_mbit: float
+    ) -> None:
         self._console.print("\n" + _PICTURE.format(delay=delay_ms, rate=rate_mbit) + "\n")
-        table = Table("node", "overlay address", "links")
+        table = Table("node", "overlay address", "links (and what they cost)")
         for node in nodes:
-            table.add_row(
-                node.name,
-                str(node.address),
-                ", ".join(end.device.partition("-")[0] for end in node.host.ends),
-            )
+            table.add_row(node.name, str(node.address), ", ".join(links[node.name]))
         self._console.print(table)
 
     def pings(self, rows: Sequence[tuple[str, str, float, float]]) -> None:
@@ -89,14 +87,21 @@ class View:
         return show
 
     def story(
-        self, rows: Sequence[tuple[str, str, float]], *, outage_ms: float, beat_ms: float, port: int
+        self,
+        rows: Sequence[tuple[str, str, float]],
+        *,
+        outage_ms: float,
+        later_ms: float,
+        beat_ms: float,
+        port: int,
     ) -> None:
         table = Table("", "path", title="one file, one TCP connection")
         table.add_column("Mbit/s", justify="right")
         for what, path, mbit in rows:
             table.add_row(what, path, f"{mbit:,.0f}")
         table.add_row("outage: no byte of the file", "r1 → r2", f"{outage_ms:.0f} ms")
-        table.add_row("outage: a datagram every 5 ms", "", f"{beat_ms:.0f} ms")
+        table.add_row("outage: a datagram every 5 ms", "r1 → r2", f"{beat_ms:.0f} ms")
+        table.add_row("longest silence after it", "a–r2–b", f"{later_ms:.0f} ms")
         table.add_row("connection", f"port {port} from first byte to last", "the same")
         table.add_row("file", "SHA-256 of both sides", "equal")
         self._console.print(table)

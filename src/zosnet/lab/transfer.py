@@ -26,10 +26,13 @@ class Arrived:
             self.progress, self.began if since is None else since, self.ended if until is None else until
         )
 
-    def silence(self, since: float) -> Outage:
-        """The longest time without a byte that ended after `since`."""
-        found = [gap for gap in gaps([at for at, _ in self.progress], 0.0) if gap.ended > since]
-        return max(found, key=lambda gap: gap.milliseconds, default=Outage(since, since))
+    def silences(self, since: float, longer_than: float = 0.05) -> list[Outage]:
+        """The times without a byte that ended after `since`, in order."""
+        return [gap for gap in gaps([at for at, _ in self.progress], longer_than) if gap.ended > since]
+
+    def longest_silence(self, since: float) -> float:
+        """The longest of them, in ms."""
+        return max((gap.milliseconds for gap in self.silences(since, 0.0)), default=0.0)
 
 
 class Transfer:

@@ -2,7 +2,7 @@
 
         ┌── r1 ──┐    as fast as the machine
     a ──┤        ├── b
-        └── r2 ──┘    its first link is longer, and slower if wished
+        └── r2 ──┘    further away, and slower if wished
 
 Which path is in use is read from the links' own counters, not from what the nodes say.
 """
@@ -25,7 +25,10 @@ NAMES = ("a", "r1", "r2", "b")
 class TwoPaths:
     """Built into a grid, nodes not started.
 
-    The ends dial the relays. `better` and `worse` are the links at a.
+    The ends dial the relays; `better` and `worse` are the links at a. Both links of r2 have the delay, the rate
+    is that of its first. With 5 ms (10 there and back) the paths differ by more than the hysteresis with which
+    nodes choose, and neither link of r2 is as long as the whole better path: so r2's routes are feasible (RFC
+    8966, section 3.5.1), and both ends have a backup at hand.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class TwoPaths:
             grid.host(name)
         self.better = grid.link("a", "r1")
         self.worse = grid.link("a", "r2", delay_ms=delay_ms, rate_mbit=rate_mbit)
-        far = (grid.link("r1", "b"), grid.link("r2", "b"))
+        far = (grid.link("r1", "b"), grid.link("r2", "b", delay_ms=delay_ms))
         self.nodes = {
             "r1": grid.node("r1", program),
             "r2": grid.node("r2", program),

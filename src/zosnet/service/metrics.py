@@ -63,6 +63,8 @@ class Sample:
     routes: int
     memory: int
     """Resident bytes."""
+    tasks: int = 0
+    """Tasks of the event loop that have not ended."""
 
 
 def exposition(sample: Sample) -> bytes:
@@ -96,6 +98,7 @@ def _gauges(sample: Sample) -> Iterator[Metric]:
     yield GaugeMetricFamily("zosnet_uptime_seconds", "Seconds since the start.", value=sample.uptime)
     yield GaugeMetricFamily("zosnet_routes", "Routes in use.", value=sample.routes)
     yield GaugeMetricFamily("process_resident_memory_bytes", "Memory in use.", value=sample.memory)
+    yield GaugeMetricFamily("zosnet_tasks", "Tasks that have not ended.", value=sample.tasks)
 
 
 def _peers(peers: list[PeerView]) -> Iterator[Metric]:

@@ -343,6 +343,7 @@ class Node:
                 peers=self.peers().peers,
                 routes=len(self._speaker.selected()),
                 memory=resident_bytes(),
+                tasks=len(asyncio.all_tasks()),
             )
         )
 

@@ -90,7 +90,7 @@ def test_messages_go_both_ways_and_are_read(pair: Pair) -> None:
         eventually("the receipt", lambda one=one, of=identifier, done=done: one.state(of) in done, 3)  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("length", [0, 1300, 1301, 4000, 100_000])
+@pytest.mark.parametrize("length", [0, 1300, 1301, 4000, 1_000_000])
 def test_our_messages_of_awkward_lengths_arrive(pair: Pair, length: int) -> None:
     """Mycelium's own 1300-byte chunks make 1301 and 4000 undeliverable between two of its nodes."""
     if isinstance(pair.ours, Theirs) and 1 <= length % 1300 < 250 and length > 1300:
@@ -101,7 +101,7 @@ def test_our_messages_of_awkward_lengths_arrive(pair: Pair, length: int) -> None
 
 
 def test_their_long_message_arrives(pair: Pair) -> None:
-    payload = bytes(index % 251 for index in range(100_000))
+    payload = bytes(index % 251 for index in range(1_000_350))
     pair.theirs.send(pair.ours, payload)
     assert pair.ours.receive()["payload"] == payload
 
@@ -144,6 +144,24 @@ def test_a_transfer_outlives_a_silent_link(pair: Pair) -> None:
         pair.lab.mend(pair.link)
     assert 1.5 < pause < 12.0
     pair.theirs.awaits(pair.ours, REDIAL)
+
+
+def test_all_come_back_after_a_long_silence(pairs: dict[str, Pair]) -> None:
+    """Eight seconds, longer than our side of a QUIC link waits before it dials anew."""
+    every = list(pairs.values())
+    for pair in every:
+        pair.lab.cut(pair.link)
+    try:
+        end = time.monotonic() + 8
+        while time.monotonic() < end:  # with something to say
+            for pair in every:
+                pair.ours.reaches(pair.theirs)
+    finally:
+        for pair in every:
+            pair.lab.mend(pair.link)
+    for pair in every:
+        pair.ours.awaits(pair.theirs, 2 * REDIAL)
+        pair.theirs.awaits(pair.ours, REDIAL)
 
 
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])

@@ -92,6 +92,41 @@ def test_refusals_have_their_status(surfaces: Surfaces, method: str, path: str, 
     assert surfaces.ours.http(method, path, body)[0] == surfaces.theirs.http(method, path, body)[0]
 
 
+TOPIC = "/messages/topics/Z3JlZXQ%3D"
+
+
+def test_topics_are_managed_as_theirs_are(surfaces: Surfaces) -> None:
+    """The same calls to both nodes, in this order, have the same answers."""
+    calls: list[tuple[str, str, Any]] = [
+        ("PUT", "/messages/topics/default", {"accept": False}),
+        ("GET", "/messages/topics/default", None),
+        ("POST", "/messages/topics", list(b"greet")),
+        ("GET", "/messages/topics", None),
+        ("POST", f"{TOPIC}/sources", {"subnet": "500::/8"}),
+        ("GET", f"{TOPIC}/sources", None),
+        ("DELETE", f"{TOPIC}/sources/500%3A%3A%2F8", None),
+        ("GET", f"{TOPIC}/sources", None),
+        ("PUT", f"{TOPIC}/forward", {"socketPath": "/tmp/nobody.sock"}),
+        ("GET", f"{TOPIC}/forward", None),
+        ("DELETE", f"{TOPIC}/forward", None),
+        ("GET", f"{TOPIC}/forward", None),
+        ("DELETE", TOPIC, None),
+        ("GET", "/messages/topics", None),
+        ("PUT", "/messages/topics/default", {"accept": True}),
+    ]
+    for call in calls:
+        assert surfaces.ours.http(*call) == surfaces.theirs.http(*call), call
+
+
+def test_a_refused_topic_reaches_neither_side(surfaces: Surfaces) -> None:
+    for one, other in ((surfaces.ours, surfaces.theirs), (surfaces.theirs, surfaces.ours)):
+        other.http("POST", "/messages/topics", list(b"closed"))  # listed, and nobody is allowed
+        identifier = one.send(other, b"let me in", topic=b"closed")
+        assert other.http("GET", "/messages?timeout=1&topic=Y2xvc2Vk")[0] == 204
+        assert one.state(identifier) in {"pending", "sending"}
+        other.http("DELETE", "/messages/topics/Y2xvc2Vk")
+
+
 def test_their_command_line_lists_our_peers_and_routes(surfaces: Surfaces) -> None:
     peers = json.loads(surfaces.their_cli("peers", "list", "--json"))
     endpoint = {"proto": "tcp", "addr": {"socket": f"{surfaces.ours.node.towards('t').peer_ip}:{PORT}"}}

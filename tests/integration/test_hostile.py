@@ -68,7 +68,7 @@ def test_garbage_is_survived_and_costs_nothing_lasting(grid: Grid) -> None:
     until("they are gone", lambda: len(api(a).get("/v1/peers")["peers"]) == 1, within=20.0)
     until("no descriptor is left", lambda: a.descriptors() <= descriptors + 2, seen=a.descriptors)
     assert a.threads() <= threads
-    assert a.resident_mb() < memory + 20
+    assert a.resident_mb() < memory + 60, "what strangers ask for is bounded"
     assert b.reaches(a)
 
 

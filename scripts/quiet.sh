@@ -1,3 +1,3 @@
 #!/bin/sh
 # Pass compiler output on, without the lines that only say that all is well.
-grep -v -E '^(Requirement already satisfied|🔗|🐍|📡|🛠|📦|⚠️  Warning: .*(pip|venv)|✏️)' || true
+grep -v -E '^(Requirement already satisfied|Looking in links|🔗|🍹|🐍|📡|🛠|📦|⚠️  Warning: .*(pip|venv)|✏️)' || true

@@ -27,8 +27,8 @@ class TwoPaths:
 
     The ends dial the relays; `better` and `worse` are the links at a. Both links of r2 have the delay, the
     rate is that of its first. With 5 ms (10 there and back) the paths differ by more than the hysteresis with
-    which nodes choose, and neither link of r2 is as long as the whole better path: so r2's routes are feasible
-    (RFC 8966, section 3.5.1), and both ends have a backup at hand.
+    which nodes choose, and neither link of r2 is as long as the whole better path: so r2's routes are
+    feasible (RFC 8966, section 3.5.1), and both ends have a backup at hand.
     """
 
     def __init__(

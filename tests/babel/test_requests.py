@@ -112,6 +112,17 @@ def test_one_neighbours_queries_leave_room_for_ours_and_go_away() -> None:
     assert talk.speaker.counters["queries"] == 0
 
 
+def test_all_neighbours_together_leave_a_quarter_of_the_queries_to_us() -> None:
+    """Many links are one stranger's for the asking; this node must still find its own routes."""
+    many = range(1, 12)
+    talk = Dialogue(*many, limits=Limits(queries=16, queries_per_neighbour=4))
+    for host in range(220):
+        talk.speaker.receive(1 + host % 11, RouteRequest(Prefix(0x0401 << 112 | host << 64, 64), 0), talk.now)
+    talk.drain()
+    assert talk.speaker.counters["queries"] == 12
+    talk = talk >> needed(address("D")) << Send(1, RouteRequest(net("D"), 0))
+
+
 def ours(seqno: int) -> SeqnoRequest:
     return SeqnoRequest(net("A"), OUR_ID, seqno, 64)
 
@@ -185,6 +196,22 @@ def test_seqno_requests_on_record_are_bounded_and_forgotten() -> None:
     assert talk.speaker.counters["seqno_requests"] == 1
     talk = talk >> Silence(25.0)
     assert talk.speaker.counters["seqno_requests"] == 0
+
+
+def test_a_full_record_costs_no_search_for_each_request() -> None:
+    """64 links with 50 requests a second each once took 3 s of CPU a second."""
+    links = range(2, 66)
+    talk = Dialogue(1, *links, limits=Limits(seqno_requests=3000)) >> Heard(1, update("D", 0, 0))
+    requests = talk.speaker._seqno_requests
+    cleanings: list[float] = []
+    requests.expire = lambda: cleanings.append(talk.now)  # type: ignore[method-assign]
+    for seqno in range(1, 4001):
+        talk.now += 0.0005
+        talk.speaker.receive(links[seqno % 64], wanted("D", seqno), talk.now)
+    assert talk.speaker.counters["seqno_requests"] == 3000
+    assert talk.speaker.counters["refused.seqno_request"] == 1000
+    assert len(cleanings) == 1
+    assert isinstance(requests._by_prefix[net("D")], dict)
 
 
 def test_answers_promised_to_one_neighbour_are_bounded() -> None:

@@ -16,6 +16,9 @@ LIFETIME = 15.0
 MAX_GENERATION = 15
 """Times that a request may have been forwarded when it is sent. As Mycelium's."""
 
+CLEANING_INTERVAL = 1.0
+"""Seconds between two searches of a full record for what may be forgotten: it is searched whole."""
+
 SUBNET_LENGTH = 64
 _NOBODY = 0
 
@@ -36,13 +39,17 @@ class Query:
 
 
 class Queries:
-    """Queries in progress, at most `limits.queries`; of one neighbour, at most `queries_per_neighbour`."""
+    """Queries in progress, at most `limits.queries`; of one neighbour, at most `queries_per_neighbour`.
+
+    A quarter is ours alone: whatever all neighbours together ask, this node can look for its own routes.
+    """
 
     def __init__(self, node: Node, announcements: Announcements) -> None:
         self._node = node
         self._announcements = announcements
         self._by_prefix: dict[Prefix, Query] = {}
         self._owned: dict[int, int] = {}
+        self._cleaned_at = float("-inf")
 
     def __len__(self) -> int:
         return len(self._by_prefix)
@@ -113,16 +120,25 @@ class Queries:
                 node.send(peer, request)
 
     def _open(self, prefix: Prefix, owner: int, generation: int) -> Query | None:
-        limits = self._node.limits
-        if len(self._by_prefix) >= limits.queries:
-            self.expire()
-        held = self._owned.get(owner, 0)
-        share = limits.queries if owner == _NOBODY else min(limits.queries_per_neighbour, limits.queries // 2)
-        if held >= share or len(self._by_prefix) >= limits.queries:
+        if not self._has_room(owner):
             return None
-        self._owned[owner] = held + 1
+        self._owned[owner] = self._owned.get(owner, 0) + 1
         query = self._by_prefix[prefix] = Query(prefix, owner, generation, self._node.now + LIFETIME)
         return query
+
+    def _has_room(self, owner: int) -> bool:
+        limits, now = self._node.limits, self._node.now
+        if len(self._by_prefix) >= limits.queries * 3 // 4 and now - self._cleaned_at >= CLEANING_INTERVAL:
+            self._cleaned_at = now
+            self.expire()
+        size = len(self._by_prefix)
+        if owner == _NOBODY:
+            return size < limits.queries
+        theirs = size - self._owned.get(_NOBODY, 0)
+        share = min(limits.queries_per_neighbour, limits.queries // 2)
+        return (
+            self._owned.get(owner, 0) < share and theirs < limits.queries * 3 // 4 and size < limits.queries
+        )
 
     def greet(self, neighbour: Neighbour) -> None:
         """A new neighbour may know what we look for."""

@@ -30,6 +30,9 @@ Mycelium's are 60, longer than anybody waits.
 LIFETIME = 15.0
 """Seconds for which those who asked are told when the answer comes by."""
 
+CLEANING_INTERVAL = 1.0
+"""Seconds between two searches of a full record for what may be forgotten: it is searched whole."""
+
 
 class _Passed:
     """A request that was passed on: who asked for it and is to be told."""
@@ -49,8 +52,10 @@ class SeqnoRequests:
     def __init__(self, node: Node, announcements: Announcements) -> None:
         self._node = node
         self._announcements = announcements
-        self._by_prefix: dict[Prefix, list[_Passed]] = {}
+        # Looked up, never searched: strangers decide how many seqnos of one prefix are on record.
+        self._by_prefix: dict[Prefix, dict[tuple[bytes, int], _Passed]] = {}
         self._size = 0
+        self._cleaned_at = float("-inf")
         self._granted_at = float("-inf")
         self.grant_at: float | None = None
         """When our own seqno grows next; None if nobody waits for that."""
@@ -140,18 +145,20 @@ class SeqnoRequests:
         return None if best is None else self._node.neighbours[best[2]]
 
     def _record(self, request: SeqnoRequest) -> _Passed | None:
-        known = self._by_prefix.get(request.prefix, ())
-        for passed in known:
-            if passed.seqno == request.seqno and passed.router_id == request.router_id.raw:
-                return passed
-        if self._size >= self._node.limits.seqno_requests:
-            self.expire()
-            if self._size >= self._node.limits.seqno_requests:
-                return None
-        passed = _Passed(request.router_id.raw, request.seqno)
-        self._by_prefix.setdefault(request.prefix, []).append(passed)
-        self._size += 1
+        key = request.router_id.raw, request.seqno
+        passed = self._by_prefix.get(request.prefix, {}).get(key)
+        if passed is None and self._has_room():
+            passed = _Passed(*key)
+            self._by_prefix.setdefault(request.prefix, {})[key] = passed
+            self._size += 1
         return passed
+
+    def _has_room(self) -> bool:
+        limit, now = self._node.limits.seqno_requests, self._node.now
+        if self._size >= limit and now - self._cleaned_at >= CLEANING_INTERVAL:
+            self._cleaned_at = now
+            self.expire()
+        return self._size < limit
 
     def answer(self, entry: Entry) -> None:
         """The selected route of a prefix changed: tell those who waited for its seqno."""
@@ -159,9 +166,9 @@ class SeqnoRequests:
         route = entry.selected
         if waiting is None or route is None:
             return
-        for passed in waiting[:]:
+        for key, passed in list(waiting.items()):
             if passed.router_id == route.router_id.raw and not is_newer(passed.seqno, route.seqno):
-                waiting.remove(passed)
+                del waiting[key]
                 self._size -= 1
                 for peer in passed.asked:
                     neighbour = self._node.neighbours.get(peer)
@@ -174,7 +181,7 @@ class SeqnoRequests:
         """Forget the requests whose time is up."""
         now = self._node.now
         for prefix, known in list(self._by_prefix.items()):
-            kept = [passed for passed in known if passed.expires > now]
+            kept = {key: passed for key, passed in known.items() if passed.expires > now}
             self._size -= len(known) - len(kept)
             if kept:
                 self._by_prefix[prefix] = kept

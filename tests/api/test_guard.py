@@ -49,3 +49,18 @@ def test_a_name_that_was_made_to_mean_this_machine_does_not(host: str) -> None:
 )
 def test_a_body_must_say_that_it_is_json(headers: dict[str, str], code: int) -> None:
     assert status("POST", headers) == code
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"sec-fetch-site": "cross-site"}, 403),  # <img src="http://127.0.0.1:8989/api/v1/messages">
+        ({"sec-fetch-site": "same-site"}, 403),  # another port of this machine
+        ({"sec-fetch-site": "none"}, 200),  # typed by a person
+        ({"sec-fetch-site": "same-origin", "origin": "http://127.0.0.1:8989"}, 200),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+    ],
+)
+def test_a_page_of_another_site_gets_nothing_not_even_with_get(headers: dict[str, str], code: int) -> None:
+    assert status("GET", {"host": "127.0.0.1:8989", **headers}) == code

@@ -58,7 +58,8 @@ def guarded(app: ASGIApp) -> ASGIApp:
 
     A stranger's page may send simple requests anywhere, and its name may be made to mean 127.0.0.1. So a host
     name other than localhost is refused, and so is a body that doesn't say it is JSON, which no page can
-    send without asking first. Mycelium too insists on that type.
+    send without asking first. Mycelium too insists on that type. A GET takes a message out of the queue, so
+    what a browser sends on behalf of another site's page is refused whatever it is.
     """
 
     async def guard(scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,6 +69,9 @@ def guarded(app: ASGIApp) -> ASGIApp:
                 error_body("usage", "name this node by its IP address, or localhost"), 403
             )
             await refusal(scope, receive, send)
+        elif _is_of_a_foreign_page(headers):
+            refusal = json_response(error_body("usage", "no web page of another site may ask"), 403)
+            await refusal(scope, receive, send)
         elif _has_body(headers) and not headers.get(b"content-type", b"").startswith(b"application/json"):
             refusal = json_response(error_body("usage", "the content type must be application/json"), 415)
             await refusal(scope, receive, send)
@@ -75,6 +79,16 @@ def guarded(app: ASGIApp) -> ASGIApp:
             await app(scope, receive, send)
 
     return guard
+
+
+def _is_of_a_foreign_page(headers: dict[bytes, bytes]) -> bool:
+    """Whether a browser says so (Fetch Metadata, and the Origin header of RFC 6454); programs say nothing."""
+    origin = headers.get(b"origin", b"").decode("latin-1")
+    return (
+        headers.get(b"sec-fetch-site", b"none") in {b"cross-site", b"same-site"}
+        or origin == "null"
+        or not _is_literal(origin.partition("://")[2])
+    )
 
 
 def _has_body(headers: dict[bytes, bytes]) -> bool:

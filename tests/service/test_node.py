@@ -6,6 +6,8 @@ import asyncio
 import base64
 import logging
 import socket
+import time
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ from zosnet.babel import Unreachable
 from zosnet.dataplane.events import Failed
 from zosnet.lab.fake_dataplane import Ether
 from zosnet.lab.fake_node import FakeNode, fake_node, secret_of, until
-from zosnet.message import TopicPolicy, TopicRule
+from zosnet.message import Message, TopicPolicy, TopicRule
 from zosnet.model.endpoint import Endpoint
 from zosnet.model.errors import HostError, UsageError, ZosnetError
+from zosnet.model.message_id import MessageId
 from zosnet.model.prefix import Prefix
 from zosnet.model.router_id import RouterId
 from zosnet.service import route_batch
@@ -206,6 +209,41 @@ def test_a_receiver_gets_only_its_topic() -> None:
             b.node.messages.send(text(b"news", address=a.address, topic=topic))
             got = await waiting
             assert got is not None and got.topic == topic
+
+    asyncio.run(main())
+
+
+def test_a_message_that_comes_as_the_time_is_up_is_not_lost() -> None:
+    """It has left the queue and its sender was told so: who waited must get it."""
+
+    async def main() -> None:
+        message = Message(
+            id=MessageId(b"12345678"), source=IPv6Address("400::1"), source_key=secret_of(B).public(),
+            destination=IPv6Address("400::2"), topic=b"", payload=b"late", is_reply=False,
+        )  # fmt: skip
+        async with fake_node(Ether(), A) as a:
+            messages = a.node.messages
+            waiting = asyncio.create_task(messages.receive(None, 0.05))
+            await asyncio.sleep(0)
+            asyncio.get_running_loop().call_later(0.04, messages._deliver, message)
+            time.sleep(0.08)  # noqa: ASYNC251 - both are due in one turn of the loop
+            got = await waiting
+            assert got is not None and base64.b64decode(got.payload) == b"late"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("path", ["relative", "", "/nul\0", "/\ud800", "/" + "x" * 107])
+def test_a_topic_is_forwarded_to_nothing_that_is_no_socket_path(path: str) -> None:
+    """Half a surrogate pair once ended the whole node at the first message."""
+
+    async def main() -> None:
+        async with fake_node(Ether(), A) as a:
+            topics = a.node.messages.topics
+            topics.add(b"job")
+            with pytest.raises(UsageError, match="absolute path"):
+                topics.set_forward(b"job", path)
+            assert topics.set_forward(b"job", "/run/program.sock")
 
     asyncio.run(main())
 

@@ -217,7 +217,8 @@ class Messages:
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience):
                     return await future
-            return None
+            # It may have come in the very turn in which the time was up: it is ours then, nobody else has it.
+            return future.result() if future.done() and not future.cancelled() else None
         finally:
             self._waiters.remove(waiter)
 

@@ -16,6 +16,8 @@ __all__ = ["Topics"]
 # As many topics as a person could list, and no more than a client could fill memory with: a guess.
 MOST_TOPICS = 4096
 MOST_SOURCES = 1024
+# sun_path has 108 bytes with the final zero (unix(7)).
+LONGEST_PATH = 107
 
 
 class Topics:
@@ -90,7 +92,11 @@ class Topics:
         return self.policy.forward_socket(topic)
 
     def set_forward(self, topic: bytes, path: str | None) -> bool:
-        """Send a topic's messages to a socket; None for the queue. False for a topic that isn't listed."""
+        """Send a topic's messages to a socket; None for the queue. False for a topic that isn't listed.
+
+        Raises UsageError for what no socket can be called.
+        """
+        _check(path is None or is_socket_path(path), f"{path!r} is no absolute path of a socket")
         rule = self.policy.rules.get(topic)
         if rule is None:
             return False
@@ -99,6 +105,15 @@ class Topics:
 
     def _set(self, topic: bytes, rule: TopicRule) -> None:
         self.use(replace(self.policy, rules={**self.policy.rules, topic: rule}))
+
+
+def is_socket_path(path: str) -> bool:
+    """Whether a unix socket can have this path: absolute, and 107 bytes of text at most (unix(7))."""
+    try:
+        size = len(path.encode())
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell
+        return False
+    return path.startswith("/") and "\0" not in path and size <= LONGEST_PATH
 
 
 def _check(holds: bool, text: str) -> None:

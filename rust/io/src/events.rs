@@ -1,6 +1,9 @@
 //! What goes up to Python: a bounded queue and an eventfd that is readable while something waits.
+//!
+//! Events of one link come up in their order; links take turns. So a neighbour that floods us waits for itself,
+//! and nobody's Hello, and nobody's end, waits behind what a stranger sent.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,6 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::handoff::{LinkId, LinkUp};
 use crate::link::LinkState;
 use crate::sys;
+
+/// Events of one link that are taken before the next one's: a guess. A thousand links that flood us then hold
+/// up another one for some 16,000 events, a second's work at worst.
+const TURN: usize = 16;
+/// Bytes of messages and probes that may wait for Python.
+const EXPENDABLE_BYTES: usize = 16 << 20;
+/// What happens to no link in particular takes its turn as if to this one, which doesn't exist.
+const NO_LINK: LinkId = 0;
 
 /// One thing that happened. Times are CLOCK_MONOTONIC seconds.
 #[derive(Debug)]
@@ -60,12 +71,89 @@ impl Event {
     fn expendable(&self) -> bool {
         matches!(self, Self::NeedRoute(_) | Self::Message { .. } | Self::Probe(..))
     }
+
+    /// What it weighs, if it is expendable.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Message { body, .. } => body.len(),
+            Self::Probe(packet, _) => packet.len(),
+            _ => 0,
+        }
+    }
+
+    /// The link that it is about.
+    fn link(&self) -> LinkId {
+        match self {
+            Self::Control { link, .. } => link.up.link,
+            Self::LinkUp(up, _) => up.link,
+            Self::LinkDown(link, ..) | Self::Stalled(link, ..) | Self::Busy(link, ..) => *link,
+            _ => NO_LINK,
+        }
+    }
+}
+
+/// What waits, by link.
+#[derive(Debug, Default)]
+struct Waiting {
+    by_link: HashMap<LinkId, VecDeque<Event>>,
+    /// Links with events, in the order of their turns.
+    turns: VecDeque<LinkId>,
+    /// Expendable events that wait, and their bytes.
+    expendable: usize,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+
+    /// False: there are too many of its kind already.
+    fn push(&mut self, event: Event, limit: usize) -> bool {
+        if event.expendable() {
+            let bytes = self.bytes + event.weight();
+            if self.expendable >= limit || bytes > EXPENDABLE_BYTES {
+                return false;
+            }
+            self.expendable += 1;
+            self.bytes = bytes;
+        }
+        let link = event.link();
+        let queue = self.by_link.entry(link).or_default();
+        if queue.is_empty() {
+            self.turns.push_back(link);
+        }
+        queue.push_back(event);
+        true
+    }
+
+    fn drain(&mut self, limit: usize) -> Vec<Event> {
+        let mut batch = Vec::new();
+        while batch.len() < limit {
+            let Some(link) = self.turns.pop_front() else { break };
+            let Some(queue) = self.by_link.get_mut(&link) else {
+                continue;
+            };
+            let count = queue.len().min(TURN).min(limit - batch.len());
+            batch.extend(queue.drain(..count));
+            if queue.is_empty() {
+                self.by_link.remove(&link);
+            } else {
+                self.turns.push_back(link);
+            }
+        }
+        for event in batch.iter().filter(|event| event.expendable()) {
+            self.expendable -= 1;
+            self.bytes -= event.weight();
+        }
+        batch
+    }
 }
 
 /// The queue. Any thread may push, any thread may drain.
 #[derive(Debug)]
 pub struct EventQueue {
-    queue: Mutex<VecDeque<Event>>,
+    queue: Mutex<Waiting>,
     wake: File,
     limit: usize,
     dropped: AtomicU64,
@@ -83,7 +171,7 @@ impl EventQueue {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Event>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -95,10 +183,8 @@ impl EventQueue {
         let mut queue = self.lock();
         let idle = queue.is_empty();
         for event in batch.drain(..) {
-            if event.expendable() && queue.len() >= self.limit {
+            if !queue.push(event, self.limit) {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
-            } else {
-                queue.push_back(event);
             }
         }
         if idle && !queue.is_empty() {
@@ -111,13 +197,12 @@ impl EventQueue {
         self.push(&mut vec![event]);
     }
 
-    /// Take at most `limit`, oldest first.
+    /// Take at most `limit`: of each link its oldest.
     pub fn drain(&self, limit: usize) -> Vec<Event> {
         let mut queue = self.lock();
         // An eventfd that was not signalled gives WouldBlock, which is as good.
         drop((&self.wake).read(&mut [0; 8]));
-        let count = queue.len().min(limit);
-        let batch = queue.drain(..count).collect();
+        let batch = queue.drain(limit);
         if !queue.is_empty() {
             self.signal();
         }
@@ -181,8 +266,44 @@ mod tests {
             queue.push_one(Event::NeedRoute([4; 16]));
             queue.push_one(Event::LinkDown(1, String::new(), 0.0));
         }
-        let lost = queue.dropped();
-        assert_eq!(queue.drain(100).len() as u64, 10 - lost);
-        assert_eq!(lost, 4);
+        assert_eq!(queue.dropped(), 3);
+        assert_eq!(queue.drain(100).len(), 7);
+        queue.push_one(Event::NeedRoute([4; 16]));
+        assert_eq!(queue.drain(100).len(), 1);
+    }
+
+    #[test]
+    fn expendable_events_are_bounded_in_bytes_too() {
+        let queue = EventQueue::new(65_536).unwrap();
+        for _ in 0..300 {
+            queue.push_one(Event::Probe(vec![0; 1 << 16], 0.0));
+        }
+        assert_eq!(queue.drain(1000).len(), EXPENDABLE_BYTES >> 16);
+        assert_eq!(queue.dropped(), 300 - (EXPENDABLE_BYTES as u64 >> 16));
+    }
+
+    #[test]
+    fn nobody_waits_behind_a_link_that_floods_us() {
+        let queue = EventQueue::new(2).unwrap();
+        queue.push(
+            &mut (0..100_000)
+                .map(|at| Event::Stalled(1, true, at.into()))
+                .collect(),
+        );
+        queue.push_one(Event::Stalled(2, true, 0.0));
+        queue.push_one(Event::LinkDown(2, String::new(), 0.0));
+        queue.push_one(Event::NeedRoute([4; 16]));
+        let batch = queue.drain(100);
+        let of_two: Vec<_> = batch.iter().filter(|event| event.link() == 2).collect();
+        assert!(matches!(of_two[..], [Event::Stalled(..), Event::LinkDown(..)]));
+        assert!(batch.iter().any(|event| matches!(event, Event::NeedRoute(_))));
+        let of_one = batch.iter().filter_map(|event| match event {
+            Event::Stalled(1, _, at) => Some(*at),
+            _ => None,
+        });
+        assert!(
+            of_one.eq((0..97).map(f64::from)),
+            "each link's events stay in their order"
+        );
     }
 }

@@ -155,7 +155,7 @@ impl Node {
         self.shared.events.fd().as_raw_fd()
     }
 
-    /// At most `limit` events, oldest first. Links that were not read for want of this are read again.
+    /// At most `limit` events, of each link its oldest. Links that were not read for want of this are read again.
     pub fn drain_events(&self, limit: usize) -> Vec<Event> {
         let events = self.shared.events.drain(limit);
         for event in &events {

@@ -29,19 +29,23 @@ def cut_near(paths: TwoPaths) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "limit_ms"), [(kill_relay, 200), (cut_near, 1000)], ids=["dead socket", "silent cut"]
+    ("what", "proto", "routes", "limit_ms"),
+    [(kill_relay, "tcp", ROUTES, 200), (cut_near, "tcp", ROUTES, 1000), (cut_near, "quic", 100, 1000)],
+    ids=["dead socket", "silent cut", "silent cut, QUIC"],
 )
 def test_traffic_moves_to_the_other_path_and_tcp_lives_on(
     grid: Grid,
     what: Callable[[TwoPaths], None],
+    proto: str,
+    routes: int,
     limit_ms: float,
     figure: Callable[[str], None],
 ) -> None:
-    paths = TwoPaths(grid, delay_ms=5)
+    paths = TwoPaths(grid, delay_ms=5, proto=proto)
     a, b = paths.nodes["a"], paths.nodes["b"]
     start(list(paths.nodes.values()))
-    feed(b.host, ROUTES)
-    until("a has all routes", lambda: route_count(a) >= ROUTES + 3, within=60.0, seen=lambda: route_count(a))
+    feed(b.host, routes)
+    until("a has all routes", lambda: route_count(a) >= routes + 3, within=60.0, seen=lambda: route_count(a))
     paths.prefer_better()
     beat = beating(a, b)
     sent = Payload(a.host, "sent", 32 * MIB, in_memory=True)
@@ -59,11 +63,11 @@ def test_traffic_moves_to_the_other_path_and_tcp_lives_on(
     assert paths.busier(since) is paths.worse
     outage = Beat.of(beat.records()).longest()
     silence = arrived.longest_silence(arrived.began)
-    figure(f"{what.__name__}, {ROUTES} routes: datagrams {outage:.0f} ms, TCP {silence:.0f} ms")
+    figure(f"{what.__name__}, {proto}, {routes} routes: datagrams {outage:.0f} ms, TCP {silence:.0f} ms")
     assert outage < limit_ms
     until(
         "all routes have moved",
-        lambda: route_count(a) >= ROUTES + 2,
+        lambda: route_count(a) >= routes + 2,
         within=20.0,
         seen=lambda: route_count(a),
     )

@@ -35,6 +35,7 @@ def cut_near(paths: TwoPaths) -> None:
 )
 def test_traffic_moves_to_the_other_path_and_tcp_lives_on(
     grid: Grid,
+    *,
     what: Callable[[TwoPaths], None],
     proto: str,
     routes: int,

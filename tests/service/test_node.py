@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from zosnet.babel import Unreachable
-from zosnet.dataplane.events import Failed
+from zosnet.dataplane.events import ControlReceived, Failed, LinkDown, LinkUp
 from zosnet.lab.fake_dataplane import Ether
 from zosnet.lab.fake_node import FakeNode, fake_node, secret_of, until
 from zosnet.message import Message, TopicPolicy, TopicRule
@@ -27,6 +27,7 @@ from zosnet.service import route_batch
 from zosnet.service.node import new_router_id
 from zosnet.service.views import MessageRequest, PingRequest, ProbeLine, TraceRequest
 from zosnet.store.settings import Settings, load
+from zosnet.wire.babel import Update, encode_control
 
 A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 
@@ -78,6 +79,25 @@ def test_a_route_is_withdrawn_when_its_node_stops() -> None:
             assert reaches(a, b)
 
     asyncio.run(main())
+
+
+def test_strangers_that_name_themselves_and_go_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with fake_node(Ether(), A) as a:
+            driver, key = a.node._driver, secret_of(B).public()
+            named = encode_control(Update(key.subnet(), RouterId.of(key, 0, b"abcdef"), 0, 0))
+            for link in range(1001, 2001):
+                for event in (
+                    LinkUp(link, None, "tcp", f"{A}:9651", B, link, 0.0),
+                    ControlReceived(link, named, 0.0, None),
+                    LinkDown(link, "bye", 0.0),
+                ):
+                    driver._take(event, time.monotonic())
+            assert driver.counters["log_thinned"] > 1900
+
+    with caplog.at_level(logging.INFO, "zosnet"):
+        asyncio.run(main())
+    assert 50 <= len(caplog.records) < 100
 
 
 def test_traffic_moves_to_the_other_way_when_a_link_breaks() -> None:

@@ -18,6 +18,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import assert_never
 
 from zosnet.babel import Disconnect, Install, Remove, Send, Speaker, Unreachable
+from zosnet.babel.rate import Bucket
 from zosnet.dataplane import events
 from zosnet.dataplane.protocol import Dataplane
 from zosnet.model.errors import HostError, PeerError
@@ -38,6 +39,9 @@ BATCH = 1024
 ROUNDS = 8
 # How often the routes that carried packets are told to the Speaker, which refreshes them before they expire.
 USED_EVERY = 5.0
+# Lines a second about links that others opened, after a burst of five seconds' worth; further ones are for
+# debugging. A guess: a stranger can name itself and go thousands of times a second.
+NEWS_PER_SECOND = 10.0
 _USED_BYTES = 17
 
 
@@ -62,7 +66,12 @@ class Driver:
         resolve: Callable[[Resolve], None],
         clock: Callable[[], float],
     ) -> None:
-        self.counters = {"control.malformed": 0, "control.ignored": 0, "control.unknown_link": 0}
+        self.counters = {
+            "control.malformed": 0,
+            "control.ignored": 0,
+            "control.unknown_link": 0,
+            "log_thinned": 0,
+        }
         self._dataplane = dataplane
         self._speaker = speaker
         self._peers = peers
@@ -73,6 +82,7 @@ class Driver:
         self._routed: set[int] = set()
         self._wakeup = asyncio.Event()
         self._next_used = 0.0
+        self._news = Bucket(NEWS_PER_SECOND, clock())
 
     async def run(self) -> None:
         """Until cancelled. Raises HostError when the data plane can't go on."""
@@ -142,10 +152,10 @@ class Driver:
             return
         match event:
             case events.Stalled(link):
-                log.info("link_stalled link=%d peer=%s", link, self._name(link))
+                log.log(self._level(link, now), "link_stalled link=%d peer=%s", link, self._name(link))
                 self._speaker.neighbour_stalled(link, now)
             case events.Resumed(link):
-                log.info("link_resumed link=%d peer=%s", link, self._name(link))
+                log.log(self._level(link, now), "link_resumed link=%d peer=%s", link, self._name(link))
                 self._speaker.neighbour_resumed(link, now)
             case events.Busy(link):
                 self._speaker.neighbour_busy(link, True, now)
@@ -180,7 +190,8 @@ class Driver:
             return True
         if self._peers.recognised(link, tlv.router_id, now):
             address = tlv.router_id.public_key.address()
-            log.info("neighbour link=%d peer=%s address=%s", link, self._name(link), address)
+            level = self._level(link, now)
+            log.log(level, "neighbour link=%d peer=%s address=%s", link, self._name(link), address)
             return True
         if self._peers.peer_of(link) is None:
             self._leave(link, now)
@@ -200,7 +211,7 @@ class Driver:
         if link in self._routed:
             peer = self._peers.peer_of(link)
             is_news = peer is not None and (peer.kind != "inbound" or peer.neighbour is not None)
-            level = logging.INFO if is_news else logging.DEBUG
+            level = self._level(link, now) if is_news else logging.DEBUG
             log.log(level, "link_down link=%d peer=%s reason=%r", link, self._name(link), reason)
         self._leave(link, now)
         self._peers.link_down(link, reason, now)
@@ -247,13 +258,13 @@ class Driver:
     # --- actions out
 
     def _act(self, now: float) -> bool:
-        self._act_peering()
+        self._act_peering(now)
         more = self._act_routing(now)
         for destination, body in self._messages.outgoing():
             self._dataplane.send_message(destination, body)
         return more
 
-    def _act_peering(self) -> None:
+    def _act_peering(self, now: float) -> None:
         for action in self._peers.poll():
             match action:
                 case Resolve():
@@ -261,7 +272,7 @@ class Driver:
                 case Dial(token, proto, address, timeout):
                     self._dataplane.dial(token, proto, address.ip, address.port, address.scope, timeout)
                 case Close(link, reason):
-                    log.info("link_closed link=%d reason=%r", link, reason)
+                    log.log(self._level(link, now), "link_closed link=%d reason=%r", link, reason)
                     self._dataplane.close_link(link)
                 case Forgotten(endpoint):
                     log.info("peer_forgotten peer=%s", endpoint)
@@ -295,6 +306,14 @@ class Driver:
             batch.append((send.peer, packet))
         if batch:
             self._dataplane.send_control(batch)
+
+    def _level(self, link: int, now: float) -> int:
+        """At which level to tell of a link: what strangers can cause must not fill the log."""
+        peer = self._peers.peer_of(link)
+        if (peer is not None and peer.kind != "inbound") or self._news.take(now):
+            return logging.INFO
+        self.counters["log_thinned"] += 1
+        return logging.DEBUG
 
     def _name(self, link: int) -> str:
         peer = self._peers.peer_of(link)

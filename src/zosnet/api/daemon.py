@@ -78,7 +78,7 @@ async def run(make_node: Callable[[], Node], listeners: Listeners) -> None:
     """Run the node until it is stopped. Raises what `make_node` does, and the node's own failure."""
     try:
         node = make_node()
-        async with asyncio.TaskGroup() as group, _signals(node, group):
+        async with asyncio.TaskGroup() as group, _signals(node, group, listeners):
             servers = _servers(node, listeners)
             node.start(group)
             serving = [group.create_task(server.serve_until_stopped(), name="api") for server in servers]
@@ -110,13 +110,13 @@ async def _watch() -> None:
 
 
 @contextlib.asynccontextmanager
-async def _signals(node: Node, group: asyncio.TaskGroup) -> AsyncIterator[None]:
+async def _signals(node: Node, group: asyncio.TaskGroup, listeners: Listeners) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
 
     def stop(name: str) -> None:
         if node.stopping.is_set():
             log.warning("forced signal=%s", name)
-            remove_socket_and_exit(node)
+            remove_socket_and_exit(listeners)
         node.stop(name)
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -129,10 +129,12 @@ async def _signals(node: Node, group: asyncio.TaskGroup) -> AsyncIterator[None]:
             loop.remove_signal_handler(number)
 
 
-def remove_socket_and_exit(node: Node) -> None:
-    """End at once. The kernel takes device and links away; the socket's name we take ourselves."""
-    with contextlib.suppress(OSError):
-        node.settings.socket.unlink()
+def remove_socket_and_exit(listeners: Listeners) -> None:
+    """End at once. The kernel takes device and links away; the socket's name we take ourselves.
+
+    Ours, not that of the settings: after a reload those may name another node's.
+    """
+    listeners.close()
     os._exit(EXIT_FORCED)
 
 

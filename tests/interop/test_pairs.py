@@ -164,8 +164,11 @@ def test_all_come_back_after_a_long_silence(pairs: dict[str, Pair]) -> None:
         pair.theirs.awaits(pair.ours, REDIAL)
 
 
-@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
-@pytest.mark.parametrize("who", ["ours", "theirs"])
+@pytest.mark.parametrize(
+    ("who", "by"),
+    [("ours", signal.SIGTERM), ("ours", signal.SIGKILL), ("theirs", signal.SIGKILL)],
+    ids=["ours-stopped", "ours-killed", "theirs-killed"],
+)
 def test_a_restarted_node_is_found_again(pair: Pair, who: str, by: signal.Signals) -> None:
     restarted, other = (pair.ours, pair.theirs) if who == "ours" else (pair.theirs, pair.ours)
     other.awaits(restarted, REDIAL)

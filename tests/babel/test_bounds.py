@@ -105,6 +105,19 @@ def announce(talk: Dialogue, peer: int, keys: list[PublicKey], metric: int = 20)
     talk.drain()
 
 
+def test_strangers_with_many_links_leave_room_for_the_neighbours_that_were_wanted() -> None:
+    """All their routes are selected, as nobody else has them: none could be evicted."""
+    talk = Dialogue(B, limits=SMALL)
+    for peer in (5, 6, 7):
+        talk.speaker.neighbour_up(peer, 1, talk.now, wanted=False)
+    for peer in (5, 6, 7):
+        announce(talk, peer, KEYS[(peer - 5) * 20 : (peer - 4) * 20])
+    assert talk.speaker.counters["routes"] == 30
+    announce(talk, B, KEYS[60:70])
+    assert sum(route.next_hop == B for route in talk.speaker.selected()) == 10
+    assert talk.speaker.counters["routes"] == 40
+
+
 def test_one_neighbour_fills_its_own_share_and_no_more() -> None:
     talk = Dialogue(B, C, limits=SMALL)
     announce(talk, B, KEYS)

@@ -20,6 +20,12 @@ class Limits:
     unselected route of the neighbour that has most.
     """
 
+    strangers: float = 0.75
+    """The share of routes and sources beyond which only neighbours that this node wanted add more.
+
+    Links are a stranger's for the asking, and so are keys: otherwise one could keep out all others.
+    """
+
     routes_per_neighbour: int = 50_000
     """Routes of one neighbour: the size of the largest network we can follow through one link."""
 

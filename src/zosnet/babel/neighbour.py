@@ -66,6 +66,7 @@ class Neighbour:
         "is_ours",
         "is_stalled",
         "is_suspect",
+        "is_wanted",
         "link",
         "peer",
         "requests",
@@ -77,9 +78,17 @@ class Neighbour:
     )
 
     def __init__(
-        self, peer: int, static_cost: int, requests: Bucket, seqno_requests: Bucket, now: float
+        self,
+        peer: int,
+        static_cost: int,
+        requests: Bucket,
+        seqno_requests: Bucket,
+        now: float,
+        *,
+        wanted: bool = True,
     ) -> None:
         self.peer = peer
+        self.is_wanted = wanted
         self.timer = float("inf")
         self.link = LinkCost(static_cost)
         self.cost = self.link.total

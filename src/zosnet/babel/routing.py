@@ -125,7 +125,8 @@ class Routing:
         if router_id.raw not in known:
             if node.sources.refuses_key(prefix, router_id.raw) or self._has_other_key(update):
                 return "refused.key"
-            if not node.sources.has_room(neighbour.peer, node.now, node.has_route):
+            share = 1.0 if neighbour.is_wanted else node.limits.strangers
+            if not node.sources.has_room(neighbour.peer, node.now, node.has_route, share=share):
                 return "refused.source"
         if is_new and not node.table.has_room(neighbour):
             return "refused.route"

@@ -119,14 +119,15 @@ class SourceTable:
         known = self._by_prefix.get(prefix)
         return known is not None and next(iter(known))[:_KEY] != router_id[:_KEY]
 
-    def has_room(self, owner: int, now: float, in_use: InUse) -> bool:
-        """Whether one more source, brought by neighbour `owner`, fits; idle ones make room."""
+    def has_room(self, owner: int, now: float, in_use: InUse, *, share: float = 1.0) -> bool:
+        """Whether one more source, brought by neighbour `owner`, fits in `share`; idle ones make room."""
+        limit = self._limit * share
         if self._owned.get(owner, 0) >= self._per_neighbour:
             return False
-        if self._size >= self._limit and now - self._pressed_at >= _PRESSED_INTERVAL:
+        if self._size >= limit and now - self._pressed_at >= _PRESSED_INTERVAL:
             self._pressed_at = now
             self._collect(now - PRESSED_LIFETIME, in_use)
-        return self._size < self._limit
+        return self._size < limit
 
     def advertise(self, route: "Route", metric: int, now: float) -> bool:
         """Record that `route` is about to be advertised at `metric`; whether that moved the distance."""

@@ -75,8 +75,11 @@ class Speaker:
 
     # what happened to links
 
-    def neighbour_up(self, peer: int, static_cost: int, now: float) -> None:
-        """A link is up: greet, announce ourselves, ask for what we look for, and for everything else."""
+    def neighbour_up(self, peer: int, static_cost: int, now: float, *, wanted: bool = True) -> None:
+        """A link is up: greet, announce ourselves, ask for what we look for, and for everything else.
+
+        `wanted`: by this node, not only by the other side. See `Limits.strangers` for what that is worth.
+        """
         node = self._at(now)
         self._start(now)
         if peer in node.neighbours:
@@ -87,7 +90,7 @@ class Speaker:
             return
         requests = Bucket(node.limits.requests_per_second, now)
         seqno_requests = Bucket(node.limits.seqno_requests_per_second, now)
-        neighbour = Neighbour(peer, static_cost, requests, seqno_requests, now)
+        neighbour = Neighbour(peer, static_cost, requests, seqno_requests, now, wanted=wanted)
         node.neighbours[peer] = neighbour
         self._wake_neighbour(neighbour)
         node.send(peer, node.own_update())

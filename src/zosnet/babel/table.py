@@ -40,7 +40,8 @@ class RouteTable:
         held = len(neighbour.routes)
         if held >= self._limits.routes_per_neighbour:
             return False
-        if self.size < self._limits.routes:
+        limits = self._limits
+        if self.size < limits.routes * (1.0 if neighbour.is_wanted else limits.strangers):
             return True
         fair = held * len(self._neighbours) < self._limits.routes
         return fair and self._evict(neighbour)

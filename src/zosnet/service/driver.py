@@ -205,7 +205,8 @@ class Driver:
         level = logging.DEBUG if event.token is None else logging.INFO
         log.log(level, "link_up link=%d peer=%s", event.link, self._name(event.link))
         self._routed.add(event.link)
-        self._speaker.neighbour_up(event.link, static_cost(event.proto, address.ip), now)
+        cost = static_cost(event.proto, address.ip)
+        self._speaker.neighbour_up(event.link, cost, now, wanted=event.token is not None)
 
     def _lose(self, link: int, reason: str, now: float) -> None:
         if link in self._routed:

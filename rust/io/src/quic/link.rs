@@ -83,7 +83,7 @@ impl Link {
     /// Queue control packets, or have the link closed because too many wait.
     pub fn push_control(&self, packets: &[u8]) {
         let mut queue = self.queue();
-        if !queue.push_control(packets) {
+        if !queue.push_control(packets, self.held.load(Relaxed)) {
             queue.close.get_or_insert("the peer takes no control packets");
         }
         drop(queue);

@@ -7,8 +7,9 @@ use zosnet_core::frame;
 
 /// Data that may wait; beyond it the oldest goes.
 pub const DATA_LIMIT: usize = 4 << 20;
-/// Control packets that may wait; a peer that takes none for so long loses its link.
-pub const CONTROL_LIMIT: usize = 1 << 20;
+/// Control packets that may wait, as on TCP links: a whole table of 100,000 routes is handed over within a second.
+/// A peer that takes none for so long loses its link.
+pub const CONTROL_LIMIT: usize = 8 << 20;
 
 /// Batches of whole packets for one link.
 #[derive(Debug, Default)]
@@ -60,9 +61,10 @@ impl Queue {
         dropped
     }
 
-    /// Add control packets; false when too many wait.
-    pub fn push_control(&mut self, packets: &[u8]) -> bool {
-        if self.control.len() + packets.len() > CONTROL_LIMIT {
+    /// Add control packets; false when too many wait, with the `held` bytes that left for the stream and didn't
+    /// get any further.
+    pub fn push_control(&mut self, packets: &[u8], held: usize) -> bool {
+        if held + self.control.len() + packets.len() > CONTROL_LIMIT {
             return false;
         }
         self.control.extend_from_slice(packets);
@@ -165,14 +167,15 @@ mod tests {
     #[test]
     fn control_packets_are_kept_up_to_a_bound_and_never_for_data() {
         let mut queue = Queue::default();
-        assert!(queue.push_control(&[1; 100]));
+        assert!(queue.push_control(&[1; 100], 0));
         let dropped: u64 = (0..60)
             .map(|_| queue.push(packet().repeat(100), Instant::now()))
             .sum();
         assert!(dropped > 0);
         assert_eq!(queue.take_control(), [1; 100]);
-        assert!(queue.push_control(&vec![1; CONTROL_LIMIT]));
-        assert!(!queue.push_control(&[1]));
+        assert!(!queue.push_control(&vec![1; CONTROL_LIMIT], 1));
+        assert!(queue.push_control(&vec![1; CONTROL_LIMIT], 0));
+        assert!(!queue.push_control(&[1], 0));
     }
 
     #[test]

@@ -127,6 +127,20 @@ fn a_paused_link_keeps_its_control_packets() {
 }
 
 #[test]
+fn a_peer_that_reads_no_control_packets_loses_its_link() {
+    let (a, ours, b, theirs) = pair(v4());
+    b.sink.pause(theirs, true);
+    let (dump, mut most) = (hello().repeat(8 << 10), 0);
+    for _ in 0..200 {
+        a.sink.push_control(ours, dump.clone());
+        most = most.max(a.sink.queued(ours));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(most < 16 << 20, "{most} bytes wait");
+    assert_eq!(a.log.down(ours), "the peer takes no control packets");
+}
+
+#[test]
 fn closing_says_good_bye_to_both_sides() {
     let (a, ours, b, theirs) = pair(v4());
     a.sink.push_control(ours, hello());

@@ -216,12 +216,19 @@ def test_a_link_to_oneself_is_closed_and_tried_again_only_late() -> None:
     assert peer.failures == 1
 
 
+def test_a_stranger_from_afar_that_claims_a_router_id_hides_no_beacon() -> None:
+    machine = peering()
+    machine.link_up(1, None, "tcp", FOUR, 0.0)
+    machine.recognised(1, OTHER, 0.0)
+    assert machine.discovered(B, OTHER, 0.0)
+
+
 @pytest.mark.parametrize(("own", "other", "stays"), [(ONE, OTHER, True), (OTHER, ONE, False)])
 def test_of_two_discovered_links_between_two_routers_both_sides_drop_the_same(
     own: RouterId, other: RouterId, stays: bool
 ) -> None:
     machine = peering(own)
-    machine.link_up(1, None, "tcp", SIX, 0.0)
+    machine.link_up(1, None, "tcp", Address("fe80::1", 40000, 2), 0.0)
     machine.recognised(1, other, 0.0)
     machine.want(B, "discovered", 0.0)
     machine.resolved(B, (FOUR,), 0.0)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from ipaddress import ip_address
 
 from zosnet.model.endpoint import Endpoint
 from zosnet.model.router_id import RouterId
@@ -78,7 +79,7 @@ class Peering:
 
     def discovered(self, endpoint: Endpoint, router_id: RouterId, now: float) -> bool:
         """A beacon named `endpoint`. Ignored when a link to that router is up, or it is this node."""
-        if router_id == self._own or any(peer.neighbour == router_id for peer in self._links.values()):
+        if router_id == self._own or self._find(lambda peer: _vouches_for(peer, router_id)) is not None:
             return False
         return self.want(endpoint, "discovered", now)
 
@@ -265,7 +266,8 @@ class Peering:
         )
 
     def _came_from(self, router_id: RouterId) -> bool:
-        return self._find(lambda peer: peer.kind == "inbound" and peer.neighbour == router_id) is not None
+        came = self._find(lambda peer: peer.kind == "inbound" and _vouches_for(peer, router_id))
+        return came is not None
 
     def _find(self, holds: Callable[[Peer], bool]) -> Peer | None:
         return next((peer for peer in self._links.values() if holds(peer)), None)
@@ -326,3 +328,14 @@ def _due(state: State) -> float | None:
             return start
         case _:
             return None
+
+
+def _vouches_for(peer: Peer, router_id: RouterId) -> bool:
+    """Whether this link leads to that router, as far as a neighbour's word goes.
+
+    Anybody may name any router id. A link that this node dialled, or that comes from the local network as
+    beacons do, is believed; a stranger from afar could otherwise make us ignore a router next door.
+    """
+    if peer.neighbour != router_id:
+        return False
+    return peer.kind != "inbound" or ip_address(peer.endpoint.host.partition("%")[0]).is_link_local

@@ -138,8 +138,10 @@ def test_loss_takes_about_its_share() -> None:
         beat = grid["a"].tool("probe", link.end("b").ipv4, 7, 1)
         until("500 came back", lambda: len(Beat.of(beat.records()).replies) > 500)
         beat.stop()
-        sent = int(str(beat.record("end")["sent"]))
-        assert 0.2 < 1 - len(Beat.of(beat.records()).replies) / sent < 0.4
+        answered = [number for number, _, _ in Beat.of(beat.records()).replies]
+        # Of those that had their turn: what was sent last may still be under way.
+        asked = max(answered) - min(answered) + 1
+        assert 0.2 < 1 - len(answered) / asked < 0.4
         with pytest.raises(UsageError):
             link.lose(30)
 

@@ -55,13 +55,15 @@ class End:
     def gate(self) -> None:
         """Make the kernel drop what should not arrive, in one transaction.
 
-        At the ingress hook, so that ARP and neighbour discovery vanish too, as on a dead wire.
+        At the ingress hook, so that on a cut ARP and neighbour discovery vanish too, as on a dead wire. Loss
+        spares them: the kernel asks once a second, and one lost answer would silence the whole link for it.
         """
         verdict = ""
         if self.is_cut:
             verdict = "drop;"
         elif self.loss:
-            verdict = f"numgen random mod 1000000 < {round(self.loss * 1_000_000)} drop;"
+            spared = "ether type arp accept; icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept;"
+            verdict = f"{spared} numgen random mod 1000000 < {round(self.loss * 1_000_000)} drop;"
         table = f"lab_{self.device.replace('-', '_')}"
         script = f"add table netdev {table}\ndelete table netdev {table}\n"
         if verdict:

@@ -100,13 +100,20 @@ class Silent:
 class Dialogue:
     """A speaker, the time, and what it said that nobody has asked about yet."""
 
-    def __init__(self, *neighbours: int, limits: Limits | None = None, static: int = 1) -> None:
-        """A talks; with `neighbours`, their links are up already, and what was said at that is forgotten."""
-        self.speaker = Speaker(OUR_ID, net("A"), limits=limits, rng=Random(1))
+    def __init__(
+        self,
+        *neighbours: int,
+        limits: Limits | None = None,
+        static: int = 1,
+        epoch_at_zero: float = float("inf"),
+    ) -> None:
+        """A talks; with `neighbours`, their links are up and have spoken, and what was said is forgotten."""
+        self.speaker = Speaker(OUR_ID, net("A"), limits=limits, rng=Random(1), epoch_at_zero=epoch_at_zero)
         self.now = 100.0
         self.said: list[Action] = []
         for peer in neighbours:
             self.speaker.neighbour_up(peer, static, self.now)
+            self.speaker.receive(peer, Hello(0), self.now)
         self.drain()
         self.said.clear()
 

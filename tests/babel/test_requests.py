@@ -11,6 +11,7 @@ from tests.babel.dialogue import (
     Silence,
     Silent,
     address,
+    down,
     net,
     rid,
     up,
@@ -20,7 +21,7 @@ from tests.babel.dialogue import (
 
 from zosnet.babel import Limits, Send
 from zosnet.model.prefix import Prefix
-from zosnet.wire.babel import RouteRequest, SeqnoRequest, Update
+from zosnet.wire.babel import Hello, RouteRequest, SeqnoRequest, Update
 
 
 def needed(destination: int) -> Happens:
@@ -32,7 +33,7 @@ def test_a_needed_route_is_asked_for_once_in_fifteen_seconds() -> None:
     talk = Dialogue(B, C) >> needed(address("D")) << Send(B, ask) << Send(C, ask) << Silent()
     talk = talk >> needed(address("D")) << Silent()
     assert [(q.prefix, q.asked_by) for q in talk.speaker.queries(talk.now)] == [(net("D"), None)]
-    talk = talk >> up(D) << Send(D, ask)
+    talk = talk >> up(D) >> Heard(D, Hello(0)) << Send(D, ask)
     talk = talk >> Silence(15.0) >> needed(address("D")) << Send(B, ask)
     talk = talk >> Heard(B, update("D", 0, 0))
     assert talk.speaker.queries(talk.now) == []
@@ -121,6 +122,41 @@ def test_all_neighbours_together_leave_a_quarter_of_the_queries_to_us() -> None:
     talk.drain()
     assert talk.speaker.counters["queries"] == 12
     talk = talk >> needed(address("D")) << Send(1, RouteRequest(net("D"), 0))
+
+
+def test_a_link_that_never_spoke_is_not_asked() -> None:
+    ask = RouteRequest(net("D"), 0)
+    talk = Dialogue(B) >> up(C) >> needed(address("D")) << Send(B, ask) << Silent()
+    talk = talk >> Heard(C, RouteRequest(net("E"), 0)) << Send(B, RouteRequest(net("E"), 1)) << Silent()
+    talk = talk >> Heard(C, update("C", 0, 0)) << Send(C, ask)
+    assert RouteRequest(net("E"), 1) not in [a.tlv for a in talk.said if isinstance(a, Send)]
+    talk = talk >> Heard(C, update("C", 0, 0)) << Silent()
+
+
+def test_a_query_forgets_whom_it_asked_when_they_are_gone() -> None:
+    talk = Dialogue(B, C) >> needed(address("D"))
+    (query,) = talk.speaker._queries.in_progress()
+    for peer in range(100, 200):
+        talk = (
+            talk >> up(peer) >> Heard(peer, Hello(0)) << Send(peer, RouteRequest(net("D"), 0)) >> down(peer)
+        )
+    assert set(query.asked) == {B, C}
+
+
+def test_requests_passed_on_for_neighbours_and_for_packets_are_bounded_apart() -> None:
+    limits = Limits(passed_requests_per_second=2, needs_per_second=4)
+    talk = Dialogue(B, C, D, limits=limits)
+    for host in range(30):
+        talk.speaker.receive(B + host % 2, RouteRequest(Prefix(0x0401 << 112 | host << 64, 64), 0), talk.now)
+    assert talk.speaker.counters["queries"] == 10
+    assert talk.speaker.counters["refused.query_rate"] == 20
+    for host in range(30):
+        talk.speaker.route_needed(0x0402 << 112 | host << 64, talk.now)
+    assert talk.speaker.counters["queries"] == 30
+    assert talk.speaker.counters["refused.query_rate"] == 30
+    talk = talk >> Silence(0.6) >> Heard(B, RouteRequest(net("E"), 0)) << Send(C, RouteRequest(net("E"), 1))
+    talk = talk >> Heard(C, RouteRequest(net("E"), 0)) << Silent()
+    talk = talk >> needed(address("E")) << Send(B, RouteRequest(net("E"), 0))
 
 
 def ours(seqno: int) -> SeqnoRequest:

@@ -163,9 +163,9 @@ def test_a_forged_seqno_does_not_draw_traffic_from_a_route_that_works() -> None:
     talk = talk >> down(B) >> Heard(C, update("D", 20_000, 0)) << Install(net("D"), rid("D"), C, None, 1001)
 
 
-def test_a_restart_is_believed_at_once_and_its_former_self_no_longer() -> None:
+def test_a_restart_is_believed_and_its_former_self_no_longer() -> None:
     old, new = ordered("D", 1000), ordered("D", 2000)
-    talk = Dialogue(B, C) >> Heard(B, update("D", 9, 20, old)) >> Heard(C, update("D", 0, 500, new))
+    talk = Dialogue(B, C) >> Heard(B, update("D", 9, 900, old)) >> Heard(C, update("D", 0, 500, new))
     talk << Install(net("D"), new, C, None, 1501)
     talk = talk >> Heard(B, update("D", 10, 20, old)) << Silent()
     talk = talk >> Heard(C, update("D", 0, INFINITY, new)) << Unreachable(net("D"), new)
@@ -174,21 +174,63 @@ def test_a_restart_is_believed_at_once_and_its_former_self_no_longer() -> None:
     talk = talk >> Silence(0.6) << Install(net("D"), old, B, None, 1021)
 
 
-def test_of_two_starts_the_later_one_is_chosen_whichever_is_nearer() -> None:
+def test_of_two_starts_the_earlier_one_is_never_gone_back_to_however_near() -> None:
     old, new = ordered("D", 1000), ordered("D", 2000)
     talk = (
-        Dialogue(B, C) >> Heard(B, update("D", 0, 500, new)) >> Heard(C, update("D", 9, 0, old)) << Silent()
+        Dialogue(B, C) >> Heard(B, update("D", 0, 500, new)) >> Heard(C, update("D", 9, 1, old)) << Silent()
     )
     talk = talk >> Heard(B, update("D", 0, 600, ordered("D", 3000)))
     talk << Install(net("D"), ordered("D", 3000), B, None, 1601)
+
+
+def test_a_next_hop_hears_that_we_know_an_earlier_incarnation_no_longer() -> None:
+    old, new = ordered("D", 1000), ordered("D", 2000)
+    talk = (
+        Dialogue(B, C) >> Heard(B, update("D", 9, 900, old)) << Send(C, update("D", 9, 1901, old)) << Silent()
+    )
+    talk = talk >> Heard(C, update("D", 0, 20, new)) << Install(net("D"), new, C, None, 1021)
+    talk << Send(B, update("D", 0, 1021, new)) << Send(C, update("D", 0, 1021, new)) << Silent()
+
+
+def test_a_forged_start_draws_no_traffic_from_a_route_that_is_shorter() -> None:
+    """Whatever start a stranger claims, its metric is weighed, as a stock node would."""
+    real, forged = ordered("D", 1000), ordered("D", 2000)
+    talk = Dialogue(B, C) >> Heard(B, update("D", 5, 0, real)) >> Heard(C, update("D", 0, 60_000, forged))
+    assert [route.next_hop for route in talk.speaker.selected()] == [B]
+    talk = Dialogue(B, C) >> Heard(B, update("D", 5, 20, real)) >> Heard(C, update("D", 0, 500, forged))
+    talk = talk << Silent() >> down(B) << Install(net("D"), forged, C, None, 1501)
+
+
+def test_a_forged_start_cannot_keep_out_the_originator_itself() -> None:
+    real, forged = ordered("D", 1000), ordered("D", 2000)
+    talk = Dialogue(B, C) >> Heard(C, update("D", 0, 500, forged)) << Install(net("D"), forged, C, None, 1501)
+    talk = talk >> Heard(B, update("D", 5, 0, real)) << Install(net("D"), real, B, None, 1001)
+    talk = talk >> Heard(C, update("D", 1, 0, forged)) << Silent()
+
+
+def test_a_start_in_the_future_is_believed_only_while_there_is_nothing_else() -> None:
+    talk = Dialogue(B, C, epoch_at_zero=1_000_000.0)
+    today, tomorrow, beyond = (ordered("D", 1_000_000 + s) for s in (0, 86_400, 90_000))
+    talk = talk >> Heard(C, update("D", 0, 10, beyond)) << Install(net("D"), beyond, C, None, 1011)
+    talk = talk >> Heard(B, update("D", 0, 500, today)) << Install(net("D"), today, B, None, 1501)
+    talk = talk >> Heard(C, update("D", 1, 0, beyond)) << Silent()
+    talk = talk >> Heard(C, update("D", 0, 0, tomorrow)) << Install(net("D"), tomorrow, C, None, 1001)
+
+
+def test_a_node_whose_clock_stands_still_in_1970_has_routes_and_weighs_starts_all_the_same() -> None:
+    old, new = ordered("D", 1_000_000), ordered("D", 2_000_000)
+    talk = Dialogue(B, C, epoch_at_zero=0.0)
+    talk = talk >> Heard(B, update("D", 0, 900, old)) >> Heard(C, update("D", 0, 20, new))
+    talk << Install(net("D"), new, C, None, 1021)
+    talk = talk >> Heard(B, update("D", 1, 1, old)) >> down(C) << Unreachable(net("D"), new)
 
 
 def test_nobody_goes_back_to_a_router_id_that_was_succeeded() -> None:
     old, new = rid("D", "000000000001"), rid("D", "000000000002")
     talk = Dialogue(B, C) >> Heard(B, update("D", 0, 900, old)) >> Heard(C, update("D", 0, 0, new))
     talk << Install(net("D"), new, C, None, 1001)
-    talk = talk >> Heard(B, update("D", 5, 0, old)) >> down(C) << Unreachable(net("D"), new)
-    talk = talk >> Silence(6.1) << Install(net("D"), old, B, None, 1001)
+    talk = talk >> Heard(B, update("D", 5, 1, old)) >> down(C) << Unreachable(net("D"), new)
+    talk = talk >> Silence(6.1) << Install(net("D"), old, B, None, 1002)
 
 
 def test_a_route_that_nobody_renews_expires_after_three_and_a_half_intervals() -> None:

@@ -45,7 +45,11 @@ class Announcements:
         return bool(self._floods or self._waiting or self._due)
 
     def flood(self, entry: Entry) -> None:
-        """Tell all neighbours but the next hop."""
+        """Tell all neighbours but the next hop.
+
+        That one too if the incarnation changed: it may know us by the earlier one, and come back to it
+        through us when it loses its own.
+        """
         if not entry.flood:
             entry.flood = True
             self._floods.append(entry)
@@ -93,9 +97,10 @@ class Announcements:
             entry = self._floods.popleft()
             entry.flood = False
             update = self._update(entry)
+            succeeds = entry.announced != INFINITY and entry.announced_id != update.router_id.raw
             entry.announced = update.metric
             entry.announced_id = update.router_id.raw
-            next_hop = entry.selected.neighbour.peer if entry.selected is not None else 0
+            next_hop = entry.selected.neighbour.peer if entry.selected is not None and not succeeds else 0
             made += len(neighbours)
             for peer in neighbours:
                 if peer != next_hop:
@@ -160,5 +165,5 @@ class Announcements:
         if changed and backup is not None:
             sources = node.sources.of(entry.prefix)
             if not is_feasible(backup.seqno, backup.metric, sources.get(raw)):
-                entry.backup = backup_for(route, sources)
+                entry.backup = backup_for(route, sources, node.latest_start)
                 node.install(entry)

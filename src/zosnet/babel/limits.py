@@ -50,6 +50,15 @@ class Limits:
     requests_per_second: int = 200
     """Route requests a second that a neighbour may make, after a burst of five seconds' worth."""
 
+    passed_requests_per_second: int = 200
+    """Route requests a second that all neighbours together make this node pass on, each to all others.
+
+    After a burst of five seconds' worth.
+    """
+
+    needs_per_second: int = 200
+    """The same for routes that packets need, which may be packets of others on their way through."""
+
     seqno_requests: int = 16_384
     """Seqno requests on record, each for 15 s."""
 

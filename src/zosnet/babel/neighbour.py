@@ -59,6 +59,7 @@ class Neighbour:
         "dump",
         "dumped_at",
         "gone",
+        "has_spoken",
         "heard_at",
         "hello_due",
         "ihu_due",
@@ -101,6 +102,8 @@ class Neighbour:
         self.seqno = 0
         self.since = self.heard_at = now
         self.hello_due = self.ihu_due = False
+        self.has_spoken = False
+        """Whether it has said anything that shows it to speak Babel."""
         self.is_ours = self.is_busy = self.is_stalled = self.is_suspect = self.gone = False
         self._asked_at: float | None = None
         self._next_hello = now

@@ -14,6 +14,9 @@ from zosnet.model.prefix import Prefix
 from zosnet.model.router_id import RouterId
 from zosnet.wire.babel import Tlv, Update
 
+CLOCK_TOLERANCE = 86_400.0
+"""Seconds by which two nodes' clocks may honestly differ."""
+
 
 class Node:
     """The speaker's state, without rules beyond keeping the data plane told.
@@ -21,11 +24,12 @@ class Node:
     `now` is the time of the last call.
     """
 
-    def __init__(self, router_id: RouterId, own: Prefix, limits: Limits) -> None:
+    def __init__(self, router_id: RouterId, own: Prefix, limits: Limits, epoch_at_zero: float) -> None:
         self.router_id = router_id
         self.own = own
         self.limits = limits
         self.now = 0.0
+        self._epoch_at_zero = epoch_at_zero
         self.seqno = 0
         self.is_retiring = False
         self.counters: Counter[str] = Counter()
@@ -36,6 +40,11 @@ class Node:
         self.forwarding: list[Action] = []
         """Installs and the like, to be carried out before anything of `sends`."""
         self.sends: list[Send] = []
+
+    @property
+    def latest_start(self) -> float:
+        """The latest start, in seconds since the epoch, that an honest node's router id may show."""
+        return self._epoch_at_zero + self.now + CLOCK_TOLERANCE
 
     def send(self, peer: int, tlv: Tlv) -> None:
         """Queue one TLV for one neighbour."""

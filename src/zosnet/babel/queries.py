@@ -2,11 +2,15 @@
 
 Queries live apart from routes, so that a question can never hide a route. Only a node's whole /64 is asked
 for: a longer prefix is answered for, and passed on as, the /64 around it; shorter ones are dropped.
+
+Whoever has said nothing yet isn't asked. A stock node announces itself at once, so that spares only links
+that don't speak Babel.
 """
 
 from zosnet.babel.announcements import Announcements
 from zosnet.babel.neighbour import Neighbour
 from zosnet.babel.node import Node
+from zosnet.babel.rate import Bucket
 from zosnet.model.prefix import OVERLAY, Prefix
 from zosnet.wire.babel import RouteRequest
 
@@ -42,6 +46,7 @@ class Queries:
     """Queries in progress, at most `limits.queries`; of one neighbour, at most `queries_per_neighbour`.
 
     A quarter is ours alone: whatever all neighbours together ask, this node can look for its own routes.
+    For the same reason the rates of what is asked for them and for packets are bounded apart.
     """
 
     def __init__(self, node: Node, announcements: Announcements) -> None:
@@ -50,6 +55,8 @@ class Queries:
         self._by_prefix: dict[Prefix, Query] = {}
         self._owned: dict[int, int] = {}
         self._cleaned_at = float("-inf")
+        self._passed = Bucket(node.limits.passed_requests_per_second, node.now)
+        self._needs = Bucket(node.limits.needs_per_second, node.now)
 
     def __len__(self) -> int:
         return len(self._by_prefix)
@@ -103,9 +110,10 @@ class Queries:
                 self.end(prefix)
             query = self._open(prefix, owner, generation)
             if query is None:
-                node.counters["refused.query"] += 1
                 return
         elif generation < query.generation:
+            if not self._may_ask(owner):
+                return
             query.generation = generation
         else:
             return
@@ -113,6 +121,7 @@ class Queries:
         for peer, neighbour in node.neighbours.items():
             if (
                 peer != owner
+                and neighbour.has_spoken
                 and not neighbour.is_stalled
                 and query.asked.get(peer, generation + 1) > generation
             ):
@@ -121,10 +130,20 @@ class Queries:
 
     def _open(self, prefix: Prefix, owner: int, generation: int) -> Query | None:
         if not self._has_room(owner):
+            self._node.counters["refused.query"] += 1
+            return None
+        if not self._may_ask(owner):
             return None
         self._owned[owner] = self._owned.get(owner, 0) + 1
         query = self._by_prefix[prefix] = Query(prefix, owner, generation, self._node.now + LIFETIME)
         return query
+
+    def _may_ask(self, owner: int) -> bool:
+        bucket = self._needs if owner == _NOBODY else self._passed
+        if bucket.take(self._node.now):
+            return True
+        self._node.counters["refused.query_rate"] += 1
+        return False
 
     def _has_room(self, owner: int) -> bool:
         limits, now = self._node.limits, self._node.now
@@ -141,11 +160,16 @@ class Queries:
         )
 
     def greet(self, neighbour: Neighbour) -> None:
-        """A new neighbour may know what we look for."""
+        """A neighbour that speaks for the first time may know what we look for."""
         for query in self.in_progress():
             if neighbour.peer not in query.asked and query.owner != neighbour.peer:
                 query.asked[neighbour.peer] = query.generation
                 self._node.send(neighbour.peer, RouteRequest(query.prefix, query.generation))
+
+    def forget(self, neighbour: Neighbour) -> None:
+        """It is gone."""
+        for query in self._by_prefix.values():
+            query.asked.pop(neighbour.peer, None)
 
     def end(self, prefix: Prefix) -> None:
         """The route came, or the time is up."""

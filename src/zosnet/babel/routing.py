@@ -261,7 +261,8 @@ class Routing:
         """Choose again for one prefix, and tell the data plane and the neighbours what they need to know."""
         entry.dirty = False
         old = entry.selected
-        new, entry.backup = select(entry, self._node.sources.of(entry.prefix))
+        sources, latest = self._node.sources.of(entry.prefix), self._node.latest_start
+        new, entry.backup = select(entry, sources, latest)
         entry.selected = new
         if new is None:
             self._nothing_left(entry, old, withdrawn_by)
@@ -270,7 +271,7 @@ class Routing:
             self._adopt(entry, new.router_id)
         self._node.install(entry)
         self._announce(entry, old, new)
-        better = tempting(new, self._node.sources.of(entry.prefix)) if len(entry.routes) > 1 else None
+        better = tempting(new, sources, latest) if len(entry.routes) > 1 else None
         if better is not None:
             self._starvation.tempt(entry, better.neighbour.peer)
 
@@ -290,7 +291,8 @@ class Routing:
     def _adopt(self, entry: Entry, router_id: RouterId) -> None:
         known = entry.router_id
         if known is not None and known.raw != router_id.raw:
-            entry.former = (*entry.former, known.raw)[-FORMER_REMEMBERED:]
+            former = (raw for raw in entry.former if raw != router_id.raw)
+            entry.former = (*former, known.raw)[-FORMER_REMEMBERED:]
         entry.router_id = router_id
         if entry.attempts:
             self._starvation.end(entry)

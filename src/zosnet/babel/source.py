@@ -4,7 +4,7 @@ This table is what keeps Babel free of loops (RFC 8966, sections 2.4 and 3.5.1):
 neighbour does so on a distance strictly better than its own feasibility distance, so along any path of next
 hops (backups included) the feasibility distance strictly falls. It is kept per originator, though, so after a
 restart with a new router id the routes to the old and the new incarnation could form a loop together. Hence
-incarnations are ordered: see `is_older`.
+incarnations are ordered: see `is_older` and `is_premature`.
 
 The table also pins keys. A /64 holds 57 bits of a hash, so two keys may own the same one; while any source of
 a prefix is remembered, only its key is believed.
@@ -43,6 +43,7 @@ InUse = Callable[[Prefix, bytes], bool]
 _PRESSED_INTERVAL = 10.0
 _KEY = 32
 _RANDOM = slice(34, 40)
+_START = slice(34, 38)
 
 
 def incarnation(epoch_seconds: int, entropy: bytes) -> bytes:
@@ -64,6 +65,11 @@ def is_older(a: bytes, b: bytes) -> bool:
     Stock ids have no order.
     """
     return is_ordered(a) and is_ordered(b) and a[_RANDOM] < b[_RANDOM]
+
+
+def is_premature(router_id: bytes, latest: float) -> bool:
+    """Whether the router id claims a start after `latest`, in seconds since the epoch."""
+    return is_ordered(router_id) and int.from_bytes(router_id[_START], "big") > latest
 
 
 class Source:

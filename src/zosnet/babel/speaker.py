@@ -51,13 +51,21 @@ class _Tick:
 class Speaker:
     """Babel for one node which owns the prefix `own`.
 
-    No sockets, no clock; `rng` spreads the periodic work.
+    No sockets, no clock; `rng` spreads the periodic work. `epoch_at_zero` is the wall time, in seconds since
+    the epoch, at which `now` was 0: starts that are more than a day ahead are believed only where there is
+    nothing else. Without it they aren't told apart.
     """
 
     def __init__(
-        self, router_id: RouterId, own: Prefix, *, limits: Limits | None = None, rng: Random
+        self,
+        router_id: RouterId,
+        own: Prefix,
+        *,
+        limits: Limits | None = None,
+        rng: Random,
+        epoch_at_zero: float = float("inf"),
     ) -> None:
-        self._node = node = Node(router_id, own, limits if limits is not None else Limits())
+        self._node = node = Node(router_id, own, limits if limits is not None else Limits(), epoch_at_zero)
         self._announcements = Announcements(node)
         self._starvation = Starvation(node)
         self._queries = Queries(node, self._announcements)
@@ -76,8 +84,9 @@ class Speaker:
     # what happened to links
 
     def neighbour_up(self, peer: int, static_cost: int, now: float, *, wanted: bool = True) -> None:
-        """A link is up: greet, announce ourselves, ask for what we look for, and for everything else.
+        """A link is up: greet, announce ourselves, ask for everything.
 
+        What we look for is asked for when it first speaks.
         `wanted`: by this node, not only by the other side. See `Limits.strangers` for what that is worth.
         """
         node = self._at(now)
@@ -94,7 +103,6 @@ class Speaker:
         node.neighbours[peer] = neighbour
         self._wake_neighbour(neighbour)
         node.send(peer, node.own_update())
-        self._queries.greet(neighbour)
         node.send(peer, RouteRequest(None, 0))
 
     def neighbour_down(self, peer: int, now: float) -> None:
@@ -127,7 +135,11 @@ class Speaker:
         neighbour = node.neighbours.get(peer)
         if neighbour is None:
             node.counters["ignored.unknown_neighbour"] += 1
-        elif isinstance(tlv, Update):
+            return
+        if not neighbour.has_spoken and isinstance(tlv, Update | Hello | Ihu):
+            neighbour.has_spoken = True
+            self._queries.greet(neighbour)
+        if isinstance(tlv, Update):
             node.counters["received.update"] += 1
             if tlv.metric == 0 and tlv.router_id.zone:
                 neighbour.is_ours = True
@@ -301,6 +313,7 @@ class Speaker:
         node.agenda.cancel(neighbour)
         self._greeting.pop(neighbour.peer, None)
         self._announcements.forget(neighbour)
+        self._queries.forget(neighbour)
         self._routing.drop_neighbour(neighbour)
 
     def _stall(self, peer: int, stalled: bool, now: float) -> None:

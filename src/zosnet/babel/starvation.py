@@ -111,14 +111,14 @@ class Starvation:
         self._node.agenda.put(entry, entry.retry_at)
         self._wanted.append((entry, peer, alone))
 
-    @staticmethod
-    def _router_id(entry: Entry) -> RouterId | None:
+    def _router_id(self, entry: Entry) -> RouterId | None:
         """The originator to ask.
 
         The one we had, if anybody still leads to it, else that of the shortest route.
         """
         known = entry.router_id
-        routes = [route for route in entry.routes.values() if is_successor(entry, route)]
+        latest = self._node.latest_start
+        routes = [route for route in entry.routes.values() if is_successor(entry, route, latest)]
         if not routes or (known is not None and any(route.router_id.raw == known.raw for route in routes)):
             return known
         return min(routes, key=lambda route: route.total).router_id

@@ -102,7 +102,9 @@ class Node:
         # Seeded from the system's source: what it decides (jitter, order) need not be secret.
         rng = random.Random(os.urandom(16))
         magic = os.urandom(_MAGIC_BYTES)
-        self._speaker = Speaker(self._who.router_id, public.subnet(), rng=rng)
+        self._speaker = Speaker(
+            self._who.router_id, public.subnet(), rng=rng, epoch_at_zero=self._began_unix - self._began
+        )
         self._peering = Peering(self._who.router_id, rng=rng, limits=limits)
         self._prober = Prober(
             public.subnet(), public.address(), magic, inject=self._dataplane.inject, clock=self._clock

@@ -106,7 +106,6 @@ def test_topics_are_managed_as_theirs_are(surfaces: Surfaces) -> None:
         ("GET", f"{TOPIC}/sources", None),
         ("DELETE", f"{TOPIC}/sources/500%3A%3A%2F8", None),
         ("GET", f"{TOPIC}/sources", None),
-        ("PUT", f"{TOPIC}/forward", {"socketPath": "/tmp/nobody.sock"}),
         ("GET", f"{TOPIC}/forward", None),
         ("DELETE", f"{TOPIC}/forward", None),
         ("GET", f"{TOPIC}/forward", None),

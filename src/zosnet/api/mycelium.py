@@ -244,12 +244,13 @@ def topic_forward(node: Node, call: Call) -> Any:
     return json_response(node.messages.topics.forward_socket(topic))
 
 
-def set_topic_forward(node: Node, call: Call) -> No | None:
-    """Mycelium's documentation names the field `socket_path`, its source `socketPath`: both are taken."""
-    body = _object(call.body)
-    path = _text(body, "socketPath" if "socketPath" in body else "socket_path")
-    changed = node.messages.topics.set_forward(_decode(call.path["topic"], "topic"), path)
-    return None if changed else No("the topic is not listed")
+def set_topic_forward(_: Node, __: Call) -> No:
+    """Every user of the machine reaches a TCP port: the node, maybe root, must write to no socket for him."""
+    return No(
+        "a topic's socket is not set over this API: whoever asks here, the node would write to the socket",
+        403,
+        remedy="write forward_socket into the topic file, then `zosnet reload`",
+    )
 
 
 def remove_topic_forward(node: Node, call: Call) -> No | None:
@@ -317,7 +318,7 @@ MYCELIUM_OPERATIONS: tuple[Operation, ...] = (
     _operation("POST", f"{_TOPIC}/sources", add_topic_source, "Let a network use a topic", dict),
     _operation("DELETE", f"{_TOPIC}/sources/{{subnet:path}}", remove_topic_source, "Forbid it again"),
     _operation("GET", f"{_TOPIC}/forward", topic_forward, "Where a topic's messages go", dict),
-    _operation("PUT", f"{_TOPIC}/forward", set_topic_forward, "Send a topic's messages to a socket"),
+    _operation("PUT", f"{_TOPIC}/forward", set_topic_forward, "Refused: the topic file says it"),
     _operation("DELETE", f"{_TOPIC}/forward", remove_topic_forward, "Queue a topic's messages again"),
     _operation("DELETE", _TOPIC, remove_topic, "List a topic no longer"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -66,6 +67,23 @@ def test_too_many_connections_from_one_place_are_refused(station: Make) -> None:
             stack.enter_context(stranger(one))
         until(lambda: one.count("tcp.refused") == 16)
         assert one.count("tcp.accepted") == 64
+
+
+def test_links_that_come_and_go_wait_outside_while_news_of_them_waits(station: Make) -> None:
+    one = station(1)
+    for _ in range(2000):  # some 4,000 events unless some wait; the listener's queue holds the rest
+        connection = stranger(one)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        if one.count("tcp.accept_held"):
+            break
+    until(lambda: one.count("tcp.accept_held") > 0)
+    time.sleep(0.1)
+    accepted = one.count("tcp.accepted")
+    assert 1024 <= accepted < 1200
+    with stranger(one) as late:
+        late.sendall(hello(99))
+        one.take(events.ControlReceived, where=lambda event: event.packet == hello(99))
 
 
 @pytest.mark.slow

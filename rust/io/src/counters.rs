@@ -57,6 +57,8 @@ counters! {
     Garbage => "tcp.garbage",
     /// accept() failed: no file descriptors, no memory.
     AcceptFailed => "tcp.accept_failed",
+    /// Connections were left in the listener's queue for a moment: Python was behind with news of links.
+    AcceptHeld => "tcp.accept_held",
     /// The hop limit ran out on the way through this node.
     HopLimit => "drop.hop_limit",
     /// The link was gone when the packet came to it.

@@ -19,6 +19,9 @@ use crate::sys;
 const TURN: usize = 16;
 /// Bytes of messages and probes that may wait for Python.
 const EXPENDABLE_BYTES: usize = 16 << 20;
+/// News of links that came up or went down, beyond which no inbound connection is taken until Python has caught
+/// up (a guess).
+const LINK_NEWS: usize = 2048;
 /// What happens to no link in particular takes its turn as if to this one, which doesn't exist.
 const NO_LINK: LinkId = 0;
 
@@ -67,9 +70,14 @@ pub enum Event {
 
 impl Event {
     /// Whether it may be lost when Python is far behind. Control has its own bound, the quota of its link;
-    /// what happens to links is bounded by their number.
+    /// while much news of links waits, no more are let in.
     fn expendable(&self) -> bool {
         matches!(self, Self::NeedRoute(_) | Self::Message { .. } | Self::Probe(..))
+    }
+
+    /// Whether it says that a link came or went.
+    fn is_link_news(&self) -> bool {
+        matches!(self, Self::LinkUp(..) | Self::LinkDown(..))
     }
 
     /// What it weighs, if it is expendable.
@@ -101,6 +109,8 @@ struct Waiting {
     /// Expendable events that wait, and their bytes.
     expendable: usize,
     bytes: usize,
+    /// News of links that came or went.
+    link_news: usize,
 }
 
 impl Waiting {
@@ -118,6 +128,7 @@ impl Waiting {
             self.expendable += 1;
             self.bytes = bytes;
         }
+        self.link_news += usize::from(event.is_link_news());
         let link = event.link();
         let queue = self.by_link.entry(link).or_default();
         if queue.is_empty() {
@@ -146,6 +157,7 @@ impl Waiting {
             self.expendable -= 1;
             self.bytes -= event.weight();
         }
+        self.link_news -= batch.iter().filter(|event| event.is_link_news()).count();
         batch
     }
 }
@@ -207,6 +219,11 @@ impl EventQueue {
             self.signal();
         }
         batch
+    }
+
+    /// So much news of links waits that there should be no more of them for now.
+    pub fn crowded(&self) -> bool {
+        self.lock().link_news > LINK_NEWS
     }
 
     fn signal(&self) {
@@ -280,6 +297,20 @@ mod tests {
         }
         assert_eq!(queue.drain(1000).len(), EXPENDABLE_BYTES >> 16);
         assert_eq!(queue.dropped(), 300 - (EXPENDABLE_BYTES as u64 >> 16));
+    }
+
+    #[test]
+    fn much_news_of_links_makes_a_crowd_until_it_is_taken() {
+        let queue = EventQueue::new(2).unwrap();
+        for link in 0..LINK_NEWS as LinkId {
+            queue.push_one(Event::LinkDown(link, String::new(), 0.0));
+            queue.push_one(Event::Stalled(link, true, 0.0));
+        }
+        assert!(!queue.crowded());
+        queue.push_one(Event::LinkDown(9999, String::new(), 0.0));
+        assert!(queue.crowded());
+        queue.drain(2);
+        assert!(!queue.crowded());
     }
 
     #[test]

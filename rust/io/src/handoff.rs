@@ -16,6 +16,14 @@ use std::net::SocketAddr;
 /// Number of a link: above 0, never used again within the process.
 pub type LinkId = u32;
 
+/// The address without its port. A link-local one means nothing without its interface, which is named by number.
+pub fn host(end: SocketAddr) -> String {
+    match end {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+        _ => end.ip().to_string(),
+    }
+}
+
 /// What a transport beside the lanes needs to start.
 #[derive(Debug, Clone)]
 pub struct RemoteConfig {
@@ -77,6 +85,8 @@ pub trait Upcalls: Send + Sync {
     fn new_link(&self) -> LinkId;
     /// The link may be used from now on. Before any `deliver` of it.
     fn link_up(&self, up: LinkUp);
+    /// So much about links waits for Python that no inbound one should be taken now.
+    fn crowded(&self) -> bool;
     /// The link is gone. Exactly once for each `link_up`, whoever closed it; nothing about it follows.
     fn link_down(&self, link: LinkId, reason: &str);
     /// A dial came to nothing. `errno` is 0 when the operating system named none.
@@ -109,4 +119,26 @@ pub trait RemoteSink: Send + Sync {
     fn listening(&self) -> Vec<SocketAddr>;
     /// Flush for at most `timeout` seconds, close all links, end the thread and wait for it. Idempotent.
     fn shutdown(&self, timeout: f64);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv6Addr, SocketAddrV6};
+
+    use super::*;
+
+    #[test]
+    fn a_link_local_end_is_named_with_its_interface() {
+        let end = |scope| {
+            SocketAddr::from(SocketAddrV6::new(
+                Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1),
+                9651,
+                0,
+                scope,
+            ))
+        };
+        assert_eq!(host(end(3)), "fe80::1%3");
+        assert_eq!(host(end(0)), "fe80::1");
+        assert_eq!(host(SocketAddr::from(([127, 0, 0, 1], 1))), "127.0.0.1");
+    }
 }

@@ -13,6 +13,10 @@ use crate::sys;
 /// Unread control packets, and their bytes, beyond which a link is not read until Python has caught up.
 const CONTROL_PACKETS: u64 = 4096;
 const CONTROL_BYTES: u64 = 1 << 20;
+/// What the unread control packets of all links may weigh together (a guess).
+const CONTROL_TOTAL: u64 = 32 << 20;
+/// What an unread control packet weighs beside its bytes: its event, and what allocations round up to (a guess).
+const CONTROL_WEIGHT: u64 = 256;
 
 /// Who moves the bytes of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,19 @@ pub struct LinkState {
     waiting: AtomicBool,
     /// When the last Hello left that is not answered yet.
     hello: Mutex<Option<f64>>,
+}
+
+/// What the unread control packets of all links weigh.
+///
+/// A link may have as much of what is allowed as is still free (dynamic thresholds, Choudhury and Hahne 1998): of
+/// `n` links that flood us none has more than an n-th part, and one that is quiet is always heard.
+#[derive(Debug, Default)]
+pub struct Backlog(AtomicU64);
+
+impl Backlog {
+    fn free(&self) -> u64 {
+        CONTROL_TOTAL.saturating_sub(self.0.load(Relaxed))
+    }
 }
 
 /// Running totals of a link. Written by one thread, read by any.
@@ -94,10 +111,12 @@ impl LinkState {
     }
 
     /// A control packet of `bytes` goes up to Python. Whether the link must not be read until it is taken.
-    pub fn control_up(&self, bytes: usize) -> bool {
+    pub fn control_up(&self, bytes: usize, backlog: &Backlog) -> bool {
+        backlog.0.fetch_add(bytes as u64 + CONTROL_WEIGHT, Relaxed);
         let packets = self.unread_packets.fetch_add(1, Relaxed) + 1;
         let bytes = self.unread_bytes.fetch_add(bytes as u64, Relaxed) + bytes as u64;
-        let full = packets > CONTROL_PACKETS || bytes > CONTROL_BYTES;
+        let weighs = bytes + packets * CONTROL_WEIGHT;
+        let full = packets > CONTROL_PACKETS || bytes > CONTROL_BYTES || weighs > backlog.free();
         if full {
             self.waiting.store(true, Relaxed);
         }
@@ -105,10 +124,15 @@ impl LinkState {
     }
 
     /// Python took a control packet of `bytes`. Whether the link may be read again.
-    pub fn control_taken(&self, bytes: usize) -> bool {
+    pub fn control_taken(&self, bytes: usize, backlog: &Backlog) -> bool {
+        backlog.0.fetch_sub(bytes as u64 + CONTROL_WEIGHT, Relaxed);
         let packets = self.unread_packets.fetch_sub(1, Relaxed) - 1;
         let bytes = self.unread_bytes.fetch_sub(bytes as u64, Relaxed) - bytes as u64;
-        packets <= CONTROL_PACKETS / 2 && bytes <= CONTROL_BYTES / 2 && self.waiting.swap(false, Relaxed)
+        let weighs = bytes + packets * CONTROL_WEIGHT;
+        // With nothing left this holds whatever the others have: no link is held for ever.
+        let eased =
+            packets <= CONTROL_PACKETS / 2 && bytes <= CONTROL_BYTES / 2 && weighs <= backlog.free() / 2;
+        eased && self.waiting.swap(false, Relaxed)
     }
 
     /// The last Hello left at `at`.
@@ -178,18 +202,37 @@ mod tests {
 
     #[test]
     fn a_link_is_held_beyond_its_quota_and_let_go_once_at_half_of_it() {
-        let link = state();
-        let held = (0..5000).filter(|_| link.control_up(16)).count() as u64;
+        let (link, backlog) = (state(), Backlog::default());
+        let held = (0..5000).filter(|_| link.control_up(16, &backlog)).count() as u64;
         assert_eq!(held, 5000 - CONTROL_PACKETS);
-        let released: Vec<_> = (1..=5000).filter(|_| link.control_taken(16)).collect();
+        let released: Vec<_> = (1..=5000).filter(|_| link.control_taken(16, &backlog)).collect();
         assert_eq!(released, [5000 - CONTROL_PACKETS / 2]);
     }
 
     #[test]
     fn bytes_count_as_well_as_packets() {
-        let link = state();
-        assert!(!link.control_up(CONTROL_BYTES as usize));
-        assert!(link.control_up(1));
+        let (link, backlog) = (state(), Backlog::default());
+        assert!(!link.control_up(CONTROL_BYTES as usize, &backlog));
+        assert!(link.control_up(1, &backlog));
+    }
+
+    #[test]
+    fn many_links_share_what_all_may_have_and_a_quiet_one_is_heard() {
+        let backlog = Backlog::default();
+        let crowd: Vec<_> = (0..200).map(|_| state()).collect();
+        let sent: Vec<_> = crowd
+            .iter()
+            .map(|link| 1 + (0..5000).take_while(|_| !link.control_up(16, &backlog)).count())
+            .collect();
+        assert!(backlog.0.load(Relaxed) <= CONTROL_TOTAL + 200 * (CONTROL_WEIGHT + 16));
+        let quiet = state();
+        quiet.control_up(16, &backlog);
+        assert!(quiet.control_taken(16, &backlog) || !quiet.waiting.load(Relaxed));
+        for (link, sent) in crowd.iter().zip(sent) {
+            let released = (0..sent).filter(|_| link.control_taken(16, &backlog)).count();
+            assert_eq!(released, 1, "each is let go once");
+        }
+        assert_eq!(backlog.0.load(Relaxed), 0);
     }
 
     #[test]

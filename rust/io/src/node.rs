@@ -23,10 +23,38 @@ use crate::{quic, sys, tcp};
 /// How long closing may take to write what waits, in seconds.
 const FLUSH: f64 = 0.5;
 
+/// A secret key that is overwritten when it goes, so that neither a core file nor a reused page has it. Boxed, as
+/// every move of an array would leave a copy behind.
+pub struct Secret(Box<[u8; 32]>);
+
+impl Secret {
+    /// A copy of these bytes; None unless they are 32.
+    pub fn copied(bytes: &[u8]) -> Option<Self> {
+        let mut secret = Self(Box::new([0; 32]));
+        if bytes.len() != secret.0.len() {
+            return None;
+        }
+        secret.0.copy_from_slice(bytes);
+        Some(secret)
+    }
+
+    fn wipe(&mut self) {
+        self.0.fill(0);
+        // As if somebody looked: else the compiler leaves out writes to memory that is freed next.
+        std::hint::black_box(&mut self.0);
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.wipe();
+    }
+}
+
 /// What a data plane is to be.
 pub struct Config {
     /// The node's X25519 secret.
-    pub secret: [u8; 32],
+    pub secret: Secret,
     /// The node's address.
     pub address: [u8; 16],
     /// Name of the TUN device; none: only forward and carry messages.
@@ -80,7 +108,7 @@ impl Node {
     /// Open everything, then start the threads. On an error nothing is left behind.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let lanes = config.lanes.max(1);
-        let key = StaticKey::from_secret(&config.secret).map_err(|_| StartError::Secret)?;
+        let key = StaticKey::from_secret(&config.secret.0).map_err(|_| StartError::Secret)?;
         let mark = config.firewall_mark;
         let shared = Arc::new(Shared::new(
             key,
@@ -112,8 +140,10 @@ impl Node {
             listen: config.quic_listen,
             firewall_mark: mark,
             router_id_text: config.router_id_text,
-            reset_seed: quic::reset_seed(&config.secret),
+            reset_seed: quic::reset_seed(&config.secret.0),
         };
+        // Its work is done; the rest of starting takes a while.
+        drop(config.secret);
         let remote = quic::start(remote, Arc::new(Hub(Arc::clone(&shared)))).map_err(StartError::Quic)?;
         let quic = remote.listening();
         // Set once, here.
@@ -160,21 +190,16 @@ impl Node {
         let events = self.shared.events.drain(limit);
         for event in &events {
             match event {
-                Event::Control { link, packet, .. } if link.control_taken(packet.len()) => {
-                    self.read_again(link.up.link, link.home);
+                Event::Control { link, packet, .. }
+                    if link.control_taken(packet.len(), &self.shared.backlog) =>
+                {
+                    let (Home::Lane(lane) | Home::Remote(lane)) = link.home;
+                    self.post(lane, ToLane::ReadAgain(link.up.link));
                 }
                 _ => {}
             }
         }
         events
-    }
-
-    fn read_again(&self, link: LinkId, home: Home) {
-        match (home, self.shared.remote.get()) {
-            (Home::Lane(lane), _) => self.post(lane, ToLane::ReadAgain(link)),
-            (Home::Remote(_), Some(remote)) => remote.pause(link, false),
-            (Home::Remote(_), None) => {}
-        }
     }
 
     /// Control items weigh nothing in an inbox, and are never refused; data is counted where it is dropped.
@@ -345,5 +370,20 @@ fn run(lane: Lane, shared: &Shared) {
         shared
             .events
             .push_one(Event::Failed("a lane of the data plane failed".to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_has_32_bytes_and_is_overwritten() {
+        assert!(Secret::copied(&[7; 31]).is_none());
+        let secret = Secret::copied(&[7; 32]);
+        assert!(secret.is_some_and(|mut secret| {
+            secret.wipe();
+            *secret.0 == [0; 32]
+        }));
     }
 }

@@ -18,7 +18,7 @@ use zosnet_core::suite::StaticKey;
 use crate::counters::Counters;
 use crate::events::{Event, EventQueue};
 use crate::handoff::{LinkId, LinkUp, RemoteSink, Upcalls};
-use crate::link::{Home, LinkState, Links};
+use crate::link::{Backlog, Home, LinkState, Links};
 use crate::sys;
 
 /// Bytes that may wait in one lane's inbox.
@@ -175,6 +175,8 @@ pub struct Shared {
     pub mark: u32,
     /// Events for Python.
     pub events: EventQueue,
+    /// Control packets among them.
+    pub backlog: Backlog,
     /// All links.
     pub links: Snapshot<Links>,
     /// Where packets go.
@@ -212,6 +214,7 @@ impl Shared {
             address,
             mark,
             events: EventQueue::new(events_limit)?,
+            backlog: Backlog::default(),
             links: Snapshot::new(HashMap::new()),
             table: Snapshot {
                 value: Mutex::new(table),
@@ -326,6 +329,10 @@ impl Upcalls for Hub {
             self.0.unload(lane);
             self.0.wake_all();
         }
+    }
+
+    fn crowded(&self) -> bool {
+        self.0.events.crowded()
     }
 
     fn dial_failed(&self, token: i64, errno: i32, reason: &str) {

@@ -16,7 +16,7 @@ pub const VNET_HEADER: usize = 10;
 pub const LONGEST_READ: usize = VNET_HEADER + 65_536 + 40;
 /// All of 400::/7 is reached through the device: mycelium-protocol.md, section 1.3.
 const PREFIX_LENGTH: u32 = 7;
-/// Packets the kernel holds for us. 500 is its default; longer queues only add delay (measured).
+/// Packets the kernel holds for us. 500 is its default; longer queues would only add delay (a guess).
 const QUEUE_LENGTH: u32 = 500;
 
 /// How often, and how many times at most, to look whether the address is in use.

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use zosnet_core::fib::FibError;
 use zosnet_io::events::Event;
-use zosnet_io::handoff::LinkInfo;
+use zosnet_io::handoff::{LinkInfo, host};
 use zosnet_io::node::StartError;
 use zosnet_io::sys::reason;
 
@@ -56,7 +56,7 @@ pub fn event_tuple(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>>
             rtt,
         } => ("control", link.up.link, PyBytes::new(py, &packet), at, rtt).into_pyobject(py),
         Event::LinkUp(up, at) => {
-            let (local, remote) = (up.local.to_string(), up.remote.ip().to_string());
+            let (local, remote) = (up.local.to_string(), host(up.remote));
             (
                 "link_up",
                 up.link,

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
-use zosnet_io::node::{Config, Node};
+use zosnet_io::node::{Config, Node, Secret};
 
 use convert::{array, event_tuple, fib_error, link_dict, start_error};
 
@@ -38,6 +38,12 @@ fn addresses(listed: Vec<(String, u16)>) -> PyResult<Vec<SocketAddr>> {
         .collect()
 }
 
+fn secret_of(bytes: &[u8]) -> PyResult<Secret> {
+    let length = bytes.len();
+    Secret::copied(bytes)
+        .ok_or_else(|| PyValueError::new_err(format!("secret must have 32 bytes, not {length}")))
+}
+
 #[pymethods]
 impl Core {
     #[new]
@@ -58,7 +64,7 @@ impl Core {
         events_limit: usize,
     ) -> PyResult<Self> {
         let config = Config {
-            secret: array(secret, "secret")?,
+            secret: secret_of(secret)?,
             address: array(address, "address")?,
             tun_name,
             tun_mtu,

@@ -47,12 +47,14 @@ pub struct Link {
     pub state: Arc<LinkState>,
     /// What waits to be written.
     pub out: OutQueue,
-    /// The start of a packet whose rest is still to come.
+    /// The start of a packet whose rest is still to come; of a paused link, all that was read and not worked on.
     pub leftover: Vec<u8>,
     /// An inbound link must have sent a whole packet by then.
     pub prove_by: Option<f64>,
     /// Not read until Python has caught up.
     pub paused: bool,
+    /// The last read held mostly data.
+    pub bulk: bool,
     watched: Ready,
     dirty: bool,
     pub(super) progress: Progress,
@@ -168,7 +170,7 @@ impl Carrier {
         epoll.add(stream.as_fd(), watched, Token::Link(id).pack())?;
         self.shared.add_link(Arc::clone(&state));
         let (out, leftover) = (OutQueue::default(), Vec::new());
-        let (paused, dirty, progress) = (false, false, Progress::default());
+        let (paused, bulk, dirty, progress) = (false, false, false, Progress::default());
         let link = Link {
             stream,
             state,
@@ -176,6 +178,7 @@ impl Carrier {
             leftover,
             prove_by,
             paused,
+            bulk,
             watched,
             dirty,
             progress,

@@ -16,8 +16,8 @@ use crate::tcp;
 
 use super::{Lane, Token};
 
-/// Inbound links in all. Each costs a socket and a few KiB; a node with more neighbours than this routes badly.
-const INBOUND: usize = 1024;
+/// Inbound TCP links in all: somewhat more than routing keeps of all transports, so that it may choose which.
+const INBOUND: usize = 256;
 /// Inbound links from one IPv4 address or IPv6 /64: several nodes behind one NAT, but no flood (a guess).
 const INBOUND_PER_REMOTE: usize = 64;
 /// An inbound connection must send a whole packet within this many seconds: as the reference's QUIC handshake.
@@ -26,11 +26,13 @@ const PROVE_WITHIN: f64 = 10.0;
 const ACCEPTS: usize = 16;
 /// After accept() failed for want of descriptors or memory, try again after this many seconds.
 const ACCEPT_AGAIN: f64 = 1.0;
+/// While Python is behind with news of links, look again after this many seconds (a guess).
+const CROWD_AGAIN: f64 = 0.02;
 
 /// Listeners and dials of a lane.
 pub struct Connecting {
     listeners: Vec<TcpListener>,
-    /// When to listen again, after accept() failed.
+    /// When to listen again, after accept() failed or while there is a crowd.
     resume_at: Option<f64>,
     dials: HashMap<u32, Dial>,
     next: u32,
@@ -59,6 +61,9 @@ impl Lane {
     /// Take connections from the listener at this place.
     pub(super) fn accept(&mut self, at: u32) {
         for _ in 0..ACCEPTS {
+            if self.shared.events.crowded() {
+                return self.pause_listening(Counter::AcceptHeld, CROWD_AGAIN);
+            }
             let Some(listener) = self.connecting.listeners.get(at as usize) else {
                 return;
             };
@@ -67,15 +72,15 @@ impl Lane {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // The connection was gone before it was taken: accept(2).
                 Err(error) if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) => {}
-                Err(_) => return self.pause_listening(),
+                Err(_) => return self.pause_listening(Counter::AcceptFailed, ACCEPT_AGAIN),
             }
         }
     }
 
-    fn pause_listening(&mut self) {
-        self.count(Counter::AcceptFailed, 1);
+    fn pause_listening(&mut self, why: Counter, seconds: f64) {
+        self.count(why, 1);
         self.listen_for(Ready::default());
-        let at = self.carrier.now + ACCEPT_AGAIN;
+        let at = self.carrier.now + seconds;
         self.connecting.resume_at = Some(at);
         self.carrier.wake_at(at);
     }

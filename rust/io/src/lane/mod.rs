@@ -21,6 +21,7 @@ mod receive;
 mod sessions;
 mod transmit;
 
+use std::collections::HashMap;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -108,6 +109,8 @@ pub struct Lane {
     /// What one read of the TUN gives.
     tun_buffer: Vec<u8>,
     inbox: Vec<ToLane>,
+    /// Control packets that came before a transport beside the lanes stopped reading a paused link, by link.
+    held: HashMap<LinkId, Vec<u8>>,
     stop_at: Option<f64>,
 }
 
@@ -155,6 +158,7 @@ impl Lane {
             scratch: vec![0; receive::SCRATCH],
             tun_buffer: vec![0; crate::tun::LONGEST_READ],
             inbox: Vec::new(),
+            held: HashMap::new(),
             stop_at: None,
             shared,
             number,
@@ -214,6 +218,7 @@ impl Lane {
             return;
         }
         self.carrier.refresh();
+        self.held.retain(|id, _| self.carrier.known.contains_key(id));
         self.table = self.shared.table.get();
         (self.table_generation, self.links_generation) = (table, links);
         self.retry_waiting();
@@ -244,12 +249,7 @@ impl Lane {
             ToLane::Control(link, packets, hello) => self.carrier.control(link, &packets, hello),
             ToLane::Bytes(link, packets, at) => self.bytes_in(link, packets, at),
             ToLane::Close(link, reason) => self.carrier.doom(link, reason),
-            ToLane::ReadAgain(link) => {
-                if let Some(link) = self.carrier.link(link) {
-                    link.paused = false;
-                }
-                self.carrier.rewatch(&self.epoll, link);
-            }
+            ToLane::ReadAgain(link) => self.read_again(link),
             ToLane::Inject(packet) => self.inject(packet),
             ToLane::Message(destination, body) => self.message(destination, &body),
             ToLane::Stop(at) => {

@@ -21,8 +21,11 @@ use crate::sys;
 use super::Lane;
 use super::carrier::is_ihu;
 
-/// Bytes taken from a link at once. More leaves the second-level cache between opening and writing (measured).
+/// Bytes taken from a link at once: what is opened should still be in the second-level cache when it is written (a
+/// guess).
 const READ: usize = 256 << 10;
+/// The same while it sends no bulk of data: so much at most is left over when Python is behind (a guess).
+const READ_CONTROL: usize = 16 << 10;
 /// Room for that, behind the start of a packet that came with the last read.
 pub const SCRATCH: usize = READ + MAX_PACKET;
 /// Pieces of the longest item: virtio header, packet headers, 128 payloads.
@@ -38,6 +41,13 @@ struct Run {
     count: usize,
 }
 
+/// What was worked on.
+pub(super) struct Taken {
+    bytes: usize,
+    /// Bytes of data packets among them.
+    data: usize,
+}
+
 impl Lane {
     /// Take what one read of `id` gives.
     pub(super) fn read_link(&mut self, id: LinkId, error: bool) {
@@ -47,11 +57,20 @@ impl Lane {
     }
 
     fn read_into(&mut self, id: LinkId, error: bool, scratch: &mut [u8]) {
-        let Some(link) = self.carrier.link(id).filter(|link| !link.paused || error) else {
+        let Some(link) = self.carrier.link(id) else { return };
+        if link.paused {
+            // Not read, so this is news only if the connection broke. What it still holds can't be answered any more.
+            if error {
+                let reason = link.stream.take_error().ok().flatten();
+                let reason =
+                    reason.map_or_else(|| "closed by the other end".to_owned(), |why| sys::reason(&why));
+                self.carrier.doom(id, reason);
+            }
             return;
-        };
+        }
         let head = link.leftover.len();
-        let read = match scratch.get_mut(head..).map(|room| (&*link.stream).read(room)) {
+        let most = head + if link.bulk { READ } else { READ_CONTROL };
+        let read = match scratch.get_mut(head..most).map(|room| (&*link.stream).read(room)) {
             Some(Ok(read)) if read > 0 => read,
             Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => return,
             Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => return,
@@ -67,12 +86,18 @@ impl Lane {
         if let Some(start) = filled.get_mut(..head) {
             start.copy_from_slice(&leftover);
         }
-        match self.process(Some(&state), filled) {
+        self.work_on(id, &state, filled);
+    }
+
+    /// Work on what came in over a link of this lane; what is not worked on is left over.
+    fn work_on(&mut self, id: LinkId, state: &Arc<LinkState>, bytes: &mut [u8]) {
+        match self.process(Some(state), bytes) {
             Ok(taken) => {
-                let rest = filled.get(taken..).unwrap_or_default();
+                let rest = bytes.get(taken.bytes..).unwrap_or_default();
                 if let Some(link) = self.carrier.link(id) {
                     link.leftover = rest.to_vec();
-                    if taken > 0 {
+                    if taken.bytes > 0 {
+                        link.bulk = taken.data > taken.bytes / 2;
                         link.prove_by = None;
                     }
                 }
@@ -82,6 +107,21 @@ impl Lane {
                 self.carrier.doom(id, error.to_string());
             }
         }
+    }
+
+    /// Python has caught up with `id`: first comes what was read of it already.
+    pub(super) fn read_again(&mut self, id: LinkId) {
+        if let Some(held) = self.held.remove(&id) {
+            self.bytes_in(id, held, self.carrier.now);
+            if let (false, Some(remote)) = (self.held.contains_key(&id), self.shared.remote.get()) {
+                remote.pause(id, false);
+            }
+        }
+        let Some(link) = self.carrier.link(id) else { return };
+        link.paused = false;
+        let (mut bytes, state) = (std::mem::take(&mut link.leftover), Arc::clone(&link.state));
+        self.work_on(id, &state, &mut bytes);
+        self.carrier.rewatch(&self.epoll, id);
     }
 
     /// Whole packets of a link of a transport beside the lanes.
@@ -97,7 +137,7 @@ impl Lane {
         }
     }
 
-    /// Work on the whole packets at the start of `buffer`; returns how many bytes that were.
+    /// Work on the whole packets at the start of `buffer`, up to the one by which a link of this lane is paused.
     ///
     /// # Errors
     /// The stream can't be followed further. What came before was worked on.
@@ -105,9 +145,9 @@ impl Lane {
         &mut self,
         from: Option<&Arc<LinkState>>,
         buffer: &mut [u8],
-    ) -> Result<usize, FrameError> {
+    ) -> Result<Taken, FrameError> {
         let mut run = Run::default();
-        let (mut at, mut packets, mut data) = (0, 0, false);
+        let (mut at, mut packets, mut data) = (0, 0, 0);
         let outcome = loop {
             match frame::next(buffer, at) {
                 Ok(Some(frame)) => {
@@ -115,10 +155,14 @@ impl Lane {
                     packets += 1;
                     match frame.kind {
                         Kind::Data => {
-                            data = true;
+                            data += frame.end - frame.start;
                             self.data_in(buffer, &frame, &mut run);
                         }
-                        Kind::Control => self.control_in(from, buffer.get(frame.start..frame.end)),
+                        Kind::Control => {
+                            if self.control_in(from, buffer.get(frame.start..frame.end)) {
+                                break Ok(at);
+                            }
+                        }
                     }
                 }
                 Ok(None) => break Ok(at),
@@ -129,27 +173,30 @@ impl Lane {
         self.deliver(buffer);
         if let Some(state) = from {
             bump(&state.figures.rx_packets, packets);
-            if data {
+            if data > 0 {
                 self.carrier.touch(state.up.link);
             }
         }
-        outcome
+        outcome.map(|bytes| Taken { bytes, data })
     }
 
-    fn control_in(&mut self, from: Option<&Arc<LinkState>>, packet: Option<&[u8]>) {
+    /// Pass a control packet up. Whether nothing more of this link of this lane may be worked on.
+    fn control_in(&mut self, from: Option<&Arc<LinkState>>, packet: Option<&[u8]>) -> bool {
         let (Some(state), Some(packet)) = (from, packet) else {
-            return;
+            return false;
         };
         let (id, now) = (state.up.link, self.carrier.now);
+        if let Some(held) = self.held.get_mut(&id) {
+            held.extend_from_slice(packet);
+            return false;
+        }
         self.count(Counter::ControlRx, 1);
         let rtt = if is_ihu(packet) {
             state.hello_answered(now)
         } else {
             None
         };
-        if state.control_up(packet.len()) {
-            self.pause(id);
-        }
+        let full = state.control_up(packet.len(), &self.shared.backlog);
         let (link, packet) = (Arc::clone(state), packet.to_vec());
         self.carrier.events.push(Event::Control {
             link,
@@ -157,16 +204,23 @@ impl Lane {
             at: now,
             rtt,
         });
+        full && self.pause(id)
     }
 
-    /// Read no more from `id` until Python has caught up.
-    fn pause(&mut self, id: LinkId) {
+    /// Read no more from `id` until Python has caught up. Whether it is a link of this lane.
+    ///
+    /// Of a remote link more is on its way, and data in it that goes on: its control packets are held as they are.
+    fn pause(&mut self, id: LinkId) -> bool {
         if let Some(link) = self.carrier.link(id) {
             link.paused = true;
             self.carrier.rewatch(&self.epoll, id);
-        } else if let Some(remote) = self.shared.remote.get() {
+            return true;
+        }
+        if let Some(remote) = self.shared.remote.get() {
+            self.held.entry(id).or_default();
             remote.pause(id, true);
         }
+        false
     }
 
     fn data_in(&mut self, buffer: &mut [u8], frame: &Frame, run: &mut Run) {

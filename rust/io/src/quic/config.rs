@@ -38,8 +38,8 @@ const STREAMS: u8 = 5;
 pub const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Inbound handshakes in progress; above half of it addresses must prove themselves with a retry first.
 pub const HANDSHAKES: usize = 64;
-/// Inbound connections in all, handshakes included.
-pub const INBOUND: usize = 512;
+/// Inbound connections in all, handshakes included: somewhat more than routing keeps of all transports.
+pub const INBOUND: usize = 256;
 /// Inbound connections of one address (IPv6: one /64), handshakes included.
 pub const INBOUND_PER_ADDRESS: usize = 96;
 /// Dials in progress.

@@ -207,6 +207,12 @@ fn towards(remote: SocketAddr) -> io::Result<IpAddr> {
 
 async fn accept_all(hub: Arc<Hub>, gate: Arc<Gate>, endpoint: Endpoint) {
     while let Some(incoming) = endpoint.accept().await {
+        if hub.upcalls.crowded() {
+            hub.totals.refused.fetch_add(1, Relaxed);
+            // Without an answer the dialler asks again in a moment, when there may be room.
+            incoming.ignore();
+            continue;
+        }
         let source = config::source(incoming.remote_address());
         match gate.judge(source, incoming.remote_address_validated()) {
             Ruling::Accept(handshake, place) => {

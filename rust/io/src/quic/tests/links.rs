@@ -127,6 +127,18 @@ fn a_paused_link_keeps_its_control_packets() {
 }
 
 #[test]
+fn a_crowd_waits_outside_until_there_is_room() {
+    let (a, b) = (Node::new(&[]), Node::new(&[v4()]));
+    b.log.crowded.store(true, std::sync::atomic::Ordering::Relaxed);
+    a.sink.dial(1, b.listening(), 10.0);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(b.counter("quic.refused") > 0);
+    assert!(b.sink.links().is_empty());
+    b.log.crowded.store(false, std::sync::atomic::Ordering::Relaxed);
+    a.log.up();
+}
+
+#[test]
 fn a_peer_that_reads_no_control_packets_loses_its_link() {
     let (a, ours, b, theirs) = pair(v4());
     b.sink.pause(theirs, true);

@@ -25,6 +25,7 @@ pub enum Event {
 #[derive(Default)]
 pub struct Recorder {
     next: AtomicU32,
+    pub crowded: AtomicBool,
     events: Mutex<Vec<Event>>,
     arrived: Condvar,
 }
@@ -109,6 +110,10 @@ fn received(events: &[Event], link: LinkId) -> Vec<Vec<u8>> {
 }
 
 impl Upcalls for Recorder {
+    fn crowded(&self) -> bool {
+        self.crowded.load(Relaxed)
+    }
+
     fn new_link(&self) -> LinkId {
         self.next.fetch_add(1, Relaxed) + 1
     }

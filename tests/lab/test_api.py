@@ -24,13 +24,25 @@ def answering(path: Path, answer: bytes) -> Iterator[list[bytes]]:
         def serve() -> None:
             stream, _ = server.accept()
             with stream:
-                heard.append(stream.recv(65_536))
+                heard.append(whole_request(stream))
                 stream.sendall(answer)
 
         thread = threading.Thread(target=serve)
         thread.start()
         yield heard
         thread.join()
+
+
+def whole_request(stream: socket.socket) -> bytes:
+    """Head and body, which may come in several pieces."""
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += stream.recv(65_536)
+    head, _, body = request.partition(b"\r\n\r\n")
+    length = next((int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length:")), 0)
+    while len(body) < length:
+        body += stream.recv(65_536)
+    return head + b"\r\n\r\n" + body
 
 
 def http(status: str, body: str) -> bytes:

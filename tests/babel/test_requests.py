@@ -262,3 +262,13 @@ def test_answers_promised_to_one_neighbour_are_bounded() -> None:
     ]
     assert told[-2:] == [net("C"), net("D")]
     assert talk.speaker.counters["refused.answer"] == 1
+
+
+def test_packets_of_others_use_up_nothing_of_ours() -> None:
+    limits = Limits(passed_requests_per_second=2, needs_per_second=2, queries=32)
+    talk = Dialogue(B, C, limits=limits)
+    for host in range(60):
+        stranger = 0x0401 << 112 | host << 64
+        talk.speaker.route_needed(stranger, talk.now, for_others=True)
+    assert talk.speaker.counters["queries"] == 10
+    talk >> needed(address("D")) << Send(B, RouteRequest(net("D"), 0)) << Send(C, RouteRequest(net("D"), 0))

@@ -68,7 +68,7 @@ def test_a_packet_waits_for_its_route_and_asks_for_it_once(station: Make) -> Non
     other.route(one, back)
     for sequence in range(5):
         one.echo(other, sequence)
-    assert one.take(events.RouteNeeded).destination == other.address.packed
+    assert one.take(events.RouteNeeded) == events.RouteNeeded(other.address.packed, False)
     one.none_of(events.RouteNeeded, 0.3)
     one.route(other, there)
     assert sorted(answer(one).sequence for _ in range(5)) == list(range(5))
@@ -79,7 +79,7 @@ def test_a_sealed_packet_waits_for_its_senders_key(station: Make) -> None:
     there, back = join(one, other)
     one.route(other, there)
     one.echo(other, 9)
-    assert other.take(events.RouteNeeded).destination == one.address.packed
+    assert other.take(events.RouteNeeded) == events.RouteNeeded(one.address.packed, True)
     other.route(one, back)
     assert answer(one).sequence == 9
 

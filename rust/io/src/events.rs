@@ -49,8 +49,8 @@ pub enum Event {
     Stalled(LinkId, bool, f64),
     /// Data traffic started (true), or there was none for some seconds (false).
     Busy(LinkId, bool, f64),
-    /// A packet waits for a route to this address.
-    NeedRoute([u8; 16]),
+    /// A packet waits for a route to this address; true: not one of this node's own.
+    NeedRoute([u8; 16], bool),
     /// A message body came in.
     Message {
         /// Overlay address of the sender.
@@ -72,7 +72,7 @@ impl Event {
     /// Whether it may be lost when Python is far behind. Control has its own bound, the quota of its link;
     /// while much news of links waits, no more are let in.
     fn expendable(&self) -> bool {
-        matches!(self, Self::NeedRoute(_) | Self::Message { .. } | Self::Probe(..))
+        matches!(self, Self::NeedRoute(..) | Self::Message { .. } | Self::Probe(..))
     }
 
     /// Whether it says that a link came or went.
@@ -280,12 +280,12 @@ mod tests {
     fn beyond_the_limit_only_what_is_expendable_is_lost() {
         let queue = EventQueue::new(2).unwrap();
         for _ in 0..5 {
-            queue.push_one(Event::NeedRoute([4; 16]));
+            queue.push_one(Event::NeedRoute([4; 16], false));
             queue.push_one(Event::LinkDown(1, String::new(), 0.0));
         }
         assert_eq!(queue.dropped(), 3);
         assert_eq!(queue.drain(100).len(), 7);
-        queue.push_one(Event::NeedRoute([4; 16]));
+        queue.push_one(Event::NeedRoute([4; 16], false));
         assert_eq!(queue.drain(100).len(), 1);
     }
 
@@ -323,11 +323,11 @@ mod tests {
         );
         queue.push_one(Event::Stalled(2, true, 0.0));
         queue.push_one(Event::LinkDown(2, String::new(), 0.0));
-        queue.push_one(Event::NeedRoute([4; 16]));
+        queue.push_one(Event::NeedRoute([4; 16], false));
         let batch = queue.drain(100);
         let of_two: Vec<_> = batch.iter().filter(|event| event.link() == 2).collect();
         assert!(matches!(of_two[..], [Event::Stalled(..), Event::LinkDown(..)]));
-        assert!(batch.iter().any(|event| matches!(event, Event::NeedRoute(_))));
+        assert!(batch.iter().any(|event| matches!(event, Event::NeedRoute(..))));
         let of_one = batch.iter().filter_map(|event| match event {
             Event::Stalled(1, _, at) => Some(*at),
             _ => None,

@@ -75,7 +75,9 @@ pub fn event_tuple(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>>
             (if stalled { "stalled" } else { "resumed" }, link, at).into_pyobject(py)
         }
         Event::Busy(link, busy, at) => (if busy { "busy" } else { "idle" }, link, at).into_pyobject(py),
-        Event::NeedRoute(destination) => ("need_route", PyBytes::new(py, &destination)).into_pyobject(py),
+        Event::NeedRoute(destination, for_others) => {
+            ("need_route", PyBytes::new(py, &destination), for_others).into_pyobject(py)
+        }
         Event::Message {
             source,
             destination,

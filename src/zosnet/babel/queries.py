@@ -24,11 +24,12 @@ CLEANING_INTERVAL = 1.0
 """Seconds between two searches of a full record for what may be forgotten: it is searched whole."""
 
 SUBNET_LENGTH = 64
-_NOBODY = 0
+_NOBODY, _STRANGERS = 0, -1
+"""Owners that are no neighbours: this node itself, and packets of others that pass through or come in."""
 
 
 class Query:
-    """A route request in progress. `owner` is the neighbour that it counts against, 0 for our own."""
+    """A route request in progress. `owner`: the neighbour that it counts against, or one of the two above."""
 
     __slots__ = ("asked", "expires", "generation", "owner", "prefix")
 
@@ -66,7 +67,7 @@ class Queries:
         now = self._node.now
         return [query for query in self._by_prefix.values() if query.expires > now]
 
-    def need(self, destination: int) -> None:
+    def need(self, destination: int, *, for_others: bool = False) -> None:
         """A packet for this address waits: ask everybody for its /64, unless that was done within 15 s."""
         node = self._node
         prefix = Prefix.of(destination, SUBNET_LENGTH)
@@ -74,7 +75,7 @@ class Queries:
             return
         entry = node.table.entries.get(prefix)
         if entry is None or entry.selected is None:
-            self._ask(prefix, _NOBODY, 0)
+            self._ask(prefix, _STRANGERS if for_others else _NOBODY, 0)
 
     def receive(self, neighbour: Neighbour, request: RouteRequest) -> None:
         """A neighbour asks for a route, or for all."""

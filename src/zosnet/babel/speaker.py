@@ -162,10 +162,13 @@ class Speaker:
 
     # what the data plane needs
 
-    def route_needed(self, destination: int, now: float) -> None:
-        """A packet for `destination`, an address as a 128-bit int, waits for a route."""
+    def route_needed(self, destination: int, now: float, *, for_others: bool = False) -> None:
+        """A packet for `destination`, an address as a 128-bit int, waits for a route.
+
+        `for_others`: it isn't this node's own, so looking for its route counts against strangers' share.
+        """
         self._at(now)
-        self._queries.need(destination)
+        self._queries.need(destination, for_others=for_others)
 
     def route_used(self, prefixes: Iterable[Prefix], now: float) -> None:
         """Packets took these routes since the last call: keep them, and their backups, in good order.

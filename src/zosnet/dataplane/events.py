@@ -79,6 +79,8 @@ class RouteNeeded(NamedTuple):
 
     destination: bytes
     """16 bytes."""
+    for_others: bool = False
+    """The packet is not this node's own: strangers can make as many such as they like."""
 
 
 class MessageReceived(NamedTuple):

@@ -132,8 +132,8 @@ class Driver:
                 self._lose(link, reason, now)
             case events.DialFailed(token, _, reason):
                 self._peers.dial_failed(token, reason, now)
-            case events.RouteNeeded(destination):
-                self._speaker.route_needed(int.from_bytes(destination, "big"), now)
+            case events.RouteNeeded(destination, for_others):
+                self._speaker.route_needed(int.from_bytes(destination, "big"), now, for_others=for_others)
             case events.MessageReceived(source, destination, key, body):
                 self._messages.take(source, destination, key, body, now)
             case events.ProbeReceived(packet, at):

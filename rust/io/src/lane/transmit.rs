@@ -202,7 +202,7 @@ impl Lane {
             self.carrier.dropped(DropReason::BadOffload, 1);
         }
         if ask {
-            self.carrier.events.push(Event::NeedRoute(destination));
+            self.carrier.events.push(Event::NeedRoute(destination, false));
         }
         if full > 0 {
             self.carrier.dropped(DropReason::WaitingFull, full);
@@ -253,7 +253,9 @@ impl Lane {
                     .outgoing
                     .push(prefix, Origin::Message, &held, self.carrier.now)
                 {
-                    Pushed::Queued { ask: true } => self.carrier.events.push(Event::NeedRoute(destination)),
+                    Pushed::Queued { ask: true } => {
+                        self.carrier.events.push(Event::NeedRoute(destination, false))
+                    }
                     Pushed::Queued { ask: false } => {}
                     Pushed::Full => self.carrier.dropped(DropReason::WaitingFull, 1),
                 }
@@ -285,7 +287,7 @@ impl Lane {
         let table = Arc::clone(&self.table);
         let way = forward::outgoing(&table, &offender.src, |link| self.carrier.reach(link));
         let Outgoing::Send { entry, link } = way else {
-            return self.carrier.events.push(Event::NeedRoute(offender.src));
+            return self.carrier.events.push(Event::NeedRoute(offender.src, true));
         };
         let Some(mut packet) = icmp::out_of_band(problem, &self.node.network(), offender, payload) else {
             return;
@@ -381,7 +383,7 @@ impl Lane {
         };
         let pushed = queue.push(upper(&wanted), origin, packet, self.carrier.now);
         if pushed == (Pushed::Queued { ask: true }) {
-            self.carrier.events.push(Event::NeedRoute(wanted));
+            self.carrier.events.push(Event::NeedRoute(wanted, true));
         }
         pushed
     }

@@ -67,7 +67,7 @@ check-python: $(EXT) .make/wheelhouse
 
 .make/wheelhouse: requirements.lock $(ENV)
 	@$(SAY) "wheels of the run-time dependencies, for the test of a clean install"
-	@mkdir -p $@ && .venv/bin/pip download --quiet --require-hashes --only-binary :all: --dest $@ -r requirements.lock && touch $@
+	@mkdir -p $@ && .venv/bin/pip download --quiet --require-hashes --no-deps --only-binary :all: --dest $@ -r requirements.lock && touch $@
 
 wheel: $(ENV) ## build the wheel into dist/: with it, no compiler is needed
 	@$(SAY) "wheel: dist/"

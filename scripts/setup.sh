@@ -57,7 +57,7 @@ fi
 sum=$(sha256sum requirements-dev.lock | cut -d' ' -f1)
 if [ "$(cat .venv/.locked 2>/dev/null || true)" != "$sum" ]; then
     say "installing the locked Python packages into .venv"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
     printf '%s\n' "$sum" > .venv/.locked
 fi
 say "ready: $("$python" --version), Rust $rust"

@@ -7,6 +7,7 @@
 //! | [`shared`] | what threads share: tables, links, inboxes |
 //! | [`link`], [`outqueue`] | one link as all see it; what waits for it |
 //! | [`tun`], [`tcp`] | devices and sockets |
+//! | [`udp`] | datagram links between our own nodes |
 //! | [`quic`], [`handoff`] | the transport beside the lanes, and the seam to it |
 //! | [`events`], [`counters`], [`probe`] | what goes up to Python |
 //! | [`sys`] | system calls that need `unsafe` |
@@ -24,3 +25,4 @@ pub mod shared;
 pub mod sys;
 pub mod tcp;
 pub mod tun;
+pub mod udp;

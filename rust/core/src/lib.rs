@@ -14,10 +14,12 @@
 //! | [`offload`] | cutting and merging the super-packets of a TUN device with offload |
 //! | [`fib`] | longest-prefix match |
 //! | [`waiting`] | bounded queues of packets without a route |
+//! | [`datagram`] | `udp://` links: handshake, control channel, liveness, MTU, tags of relayed packets |
 //! | [`forward`] | what to do with a packet |
 #![forbid(unsafe_code)]
 
 pub mod checksum;
+pub mod datagram;
 pub mod fib;
 pub mod forward;
 pub mod frame;

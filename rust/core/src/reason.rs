@@ -44,11 +44,19 @@ pub enum DropReason {
     NoTun,
     /// The TUN device refused it.
     TunRefused,
+    /// A session frame, or a relayed packet, under keys that this node hasn't or has no more.
+    NoSession,
+    /// A frame that was opened before, or is older than what is remembered.
+    Replayed,
+    /// Mycelium's suite from a node that has shown that it speaks the suite `zosnet`.
+    Downgraded,
+    /// Congestion on the way, and nowhere to say so in the packet (RFC 6040).
+    Congested,
 }
 
 impl DropReason {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 24] = [
         Self::NotIpv6,
         Self::Multicast,
         Self::ShortPayload,
@@ -69,6 +77,10 @@ impl DropReason {
         Self::TooBig,
         Self::NoTun,
         Self::TunRefused,
+        Self::NoSession,
+        Self::Replayed,
+        Self::Downgraded,
+        Self::Congested,
     ];
 
     /// The name of its counter.
@@ -95,6 +107,10 @@ impl DropReason {
             Self::TooBig => "too_big",
             Self::NoTun => "no_tun",
             Self::TunRefused => "tun_refused",
+            Self::NoSession => "no_session",
+            Self::Replayed => "replayed",
+            Self::Downgraded => "downgraded",
+            Self::Congested => "congested",
         }
     }
 

@@ -25,7 +25,7 @@ mod endpoint;
 pub mod keys;
 mod noise;
 mod offer;
-mod window;
+pub(crate) mod window;
 mod wire;
 
 pub use config::{Action, Config, Counters, Id, Limits, Status};

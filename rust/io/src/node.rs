@@ -280,9 +280,12 @@ impl Node {
         self.ask_keeper(ToKeeper::Renew(key));
     }
 
-    /// Hold the node of this key to sessions no longer.
-    pub fn forget_pin(&self, key: [u8; 32]) {
+    /// Hold the node of this key to sessions no longer. False when it was not.
+    pub fn forget_pin(&self, key: [u8; 32]) -> bool {
+        let known = self.shared.peers.known(&key);
+        let pinned = known.is_some_and(|peer| peer.pinned.swap(false, Ordering::Relaxed));
         self.ask_keeper(ToKeeper::Unpin(key));
+        pinned
     }
 
     /// Who may link to this node over datagrams; none: anyone.

@@ -51,8 +51,8 @@ fn secret_of(bytes: &[u8]) -> PyResult<Secret> {
 #[pymethods]
 impl Core {
     #[new]
-    #[pyo3(signature = (*, secret, address, tun_name, tun_mtu, tcp_listen, quic_listen, udp_listen, max_packet,
-                        session_suite, pins, lanes, firewall_mark, router_id_text, events_limit))]
+    #[pyo3(signature = (*, secret, address, tun_name, tun_mtu, tcp_listen, quic_listen, udp_listen, session_suite,
+                        pins, max_link_mtu, lanes, firewall_mark, router_id_text, events_limit))]
     #[expect(clippy::too_many_arguments, reason = "all by keyword")]
     fn new(
         py: Python<'_>,
@@ -63,9 +63,9 @@ impl Core {
         tcp_listen: Vec<(String, u16)>,
         quic_listen: Vec<(String, u16)>,
         udp_listen: Vec<(String, u16)>,
-        max_packet: u16,
         session_suite: bool,
         pins: Vec<Vec<u8>>,
+        max_link_mtu: u16,
         lanes: usize,
         firewall_mark: u32,
         router_id_text: String,
@@ -83,7 +83,7 @@ impl Core {
                 [one] => Some(*one),
                 _ => return Err(PyValueError::new_err("datagram links have one port")),
             },
-            max_packet,
+            max_packet: max_link_mtu,
             session_suite,
             pins: keys(&pins)?,
             lanes,
@@ -157,7 +157,7 @@ impl Core {
         detached(py, || self.0.renew_session(key))
     }
 
-    fn forget_pin(&self, py: Python<'_>, key: &[u8]) -> PyResult<()> {
+    fn forget_pin(&self, py: Python<'_>, key: &[u8]) -> PyResult<bool> {
         let key = array(key, "key")?;
         detached(py, || self.0.forget_pin(key))
     }

@@ -18,13 +18,30 @@
 //! | `link` | one link, made of these |
 //! | [`keys`] | what lanes share |
 
+mod bucket;
+mod channel;
 mod config;
+mod control;
 mod cookie;
 mod crypt;
+mod dial;
+mod dialling;
 mod endpoint;
+mod established;
+mod flush;
+mod half;
+mod handshake;
+mod incoming;
 pub mod keys;
+mod link;
+mod live;
+mod loss;
+mod mtu;
 mod noise;
 mod offer;
+mod outgoing;
+mod roam;
+mod rtt;
 pub(crate) mod window;
 mod wire;
 
@@ -38,3 +55,5 @@ pub use window::WINDOW;
 pub const TYPES: std::ops::RangeInclusive<u8> = wire::INITIATION..=wire::CONTROL;
 /// While data flows, pings are so far apart, in milliseconds.
 pub const PING_MS: u64 = 50;
+/// What a new peer has room for on the control stream before it said so.
+const FIRST_ROOM: usize = 64 << 10;

@@ -15,10 +15,12 @@
 //! | [`fib`] | longest-prefix match |
 //! | [`waiting`] | bounded queues of packets without a route |
 //! | [`forward`] | what to do with a packet |
+//! | [`filter`] | what may come in for this host: flows, rules, refusals |
 #![forbid(unsafe_code)]
 
 pub mod checksum;
 pub mod fib;
+pub mod filter;
 pub mod forward;
 pub mod frame;
 pub mod icmp;

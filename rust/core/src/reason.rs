@@ -44,11 +44,25 @@ pub enum DropReason {
     NoTun,
     /// The TUN device refused it.
     TunRefused,
+    /// For this host: no rule lets its sender in there.
+    RefusedService,
+    /// For this host: it belongs to no connection that lives.
+    RefusedStray,
+    /// For this host: an ICMPv6 error about nothing that this host sent.
+    RefusedError,
+    /// For this host: it wants to be its neighbour or router.
+    RefusedDiscovery,
+    /// For this host: a fragment whose first one wasn't let in.
+    RefusedFragment,
+    /// For this host: headers that can't be followed, or that ask for detours.
+    RefusedHeader,
+    /// A message from somebody who may not send any.
+    RefusedMessage,
 }
 
 impl DropReason {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 27] = [
         Self::NotIpv6,
         Self::Multicast,
         Self::ShortPayload,
@@ -69,6 +83,13 @@ impl DropReason {
         Self::TooBig,
         Self::NoTun,
         Self::TunRefused,
+        Self::RefusedService,
+        Self::RefusedStray,
+        Self::RefusedError,
+        Self::RefusedDiscovery,
+        Self::RefusedFragment,
+        Self::RefusedHeader,
+        Self::RefusedMessage,
     ];
 
     /// The name of its counter.
@@ -95,6 +116,13 @@ impl DropReason {
             Self::TooBig => "too_big",
             Self::NoTun => "no_tun",
             Self::TunRefused => "tun_refused",
+            Self::RefusedService => "refused_service",
+            Self::RefusedStray => "refused_stray",
+            Self::RefusedError => "refused_error",
+            Self::RefusedDiscovery => "refused_discovery",
+            Self::RefusedFragment => "refused_fragment",
+            Self::RefusedHeader => "refused_header",
+            Self::RefusedMessage => "refused_message",
         }
     }
 

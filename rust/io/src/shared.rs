@@ -3,7 +3,7 @@
 //! Tables are immutable snapshots behind a generation counter: a lane looks at the counter once a turn and
 //! clones the `Arc` only when it moved.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use zosnet_core::fib;
+use zosnet_core::filter::Filter;
+use zosnet_core::filter::flows::Limits;
 use zosnet_core::frame::{self, Kind};
 use zosnet_core::suite::StaticKey;
 
@@ -183,6 +185,10 @@ pub struct Shared {
     pub table: Snapshot<fib::Table>,
     /// The table as it is built.
     pub builder: Mutex<fib::Builder>,
+    /// What may come in for this host.
+    pub filter: Arc<Filter>,
+    /// The keys of those who may link to this node; None: anyone.
+    pub allowed_links: Snapshot<Option<HashSet<[u8; 32]>>>,
     /// One a lane.
     pub inboxes: Vec<Inbox>,
     /// One a lane.
@@ -208,6 +214,8 @@ impl Shared {
         let mut seed = [0; 8];
         sys::random(&mut seed)?;
         let builder = fib::Builder::new(ROUTES_LIMIT, u64::from_ne_bytes(seed));
+        sys::random(&mut seed)?;
+        let filter = Arc::new(Filter::new(u64::from_ne_bytes(seed), Limits::default()));
         let table = builder.snapshot();
         Ok(Self {
             key,
@@ -221,6 +229,8 @@ impl Shared {
                 generation: AtomicU64::new(1),
             },
             builder: Mutex::new(builder),
+            filter,
+            allowed_links: Snapshot::new(None),
             inboxes: (0..lanes).map(|_| Inbox::new()).collect::<io::Result<_>>()?,
             counters: (0..lanes).map(|_| Counters::default()).collect(),
             probes: Snapshot::new(Vec::new()),

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use zosnet_io::node::{Config, Node, Secret};
 
-use convert::{array, event_tuple, fib_error, link_dict, start_error};
+use convert::{array, event_tuple, fib_error, link_dict, refusal_dict, rules_error, start_error};
 
 /// The packet path of a node. Thread-safe; no call here ever waits for the network, but `close`.
 #[pyclass(frozen, module = "zosnet._core")]
@@ -152,6 +152,30 @@ impl Core {
 
     fn used_routes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         Ok(PyBytes::new(py, &detached(py, || self.0.used_routes())?))
+    }
+
+    fn replace_filter(&self, py: Python<'_>, open: bool, packed: &[u8]) -> PyResult<()> {
+        detached(py, || self.0.replace_filter(open, packed))?.map_err(rules_error)
+    }
+
+    fn rule_hits(&self, py: Python<'_>) -> PyResult<Vec<u64>> {
+        detached(py, || self.0.rule_hits())
+    }
+
+    #[pyo3(signature = (limit = 256))]
+    fn refusals<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let refusals = detached(py, || self.0.refusals(limit))?;
+        refusals
+            .into_iter()
+            .map(|refusal| refusal_dict(py, refusal))
+            .collect()
+    }
+
+    #[pyo3(signature = (keys))]
+    fn replace_allowed_links(&self, py: Python<'_>, keys: Option<Vec<Vec<u8>>>) -> PyResult<()> {
+        let read = |keys: Vec<Vec<u8>>| keys.iter().map(|key| array(key, "a key")).collect();
+        let keys: Option<Vec<[u8; 32]>> = keys.map(read).transpose()?;
+        detached(py, || self.0.replace_allowed_links(keys))
     }
 
     fn send_message(&self, py: Python<'_>, destination: &[u8], body: &[u8]) -> PyResult<()> {

@@ -16,6 +16,7 @@
 mod bounds;
 pub mod carrier;
 mod connect;
+mod door;
 mod health;
 mod receive;
 mod sessions;
@@ -40,6 +41,7 @@ use crate::tun::TunQueue;
 use bounds::{Allowance, Hopeless};
 use carrier::Carrier;
 use connect::Connecting;
+use door::Door;
 use sessions::Sessions;
 
 /// What an epoll token stands for.
@@ -93,6 +95,7 @@ pub struct Lane {
     connecting: Connecting,
     carrier: Carrier,
     sessions: Sessions,
+    door: Door,
     coalescer: Coalescer,
     errors: Allowance,
     hopeless: Hopeless,
@@ -146,6 +149,7 @@ impl Lane {
             connecting: Connecting::new(listeners),
             carrier: Carrier::new(Arc::clone(&shared), number),
             sessions: Sessions::new(Arc::clone(&shared)),
+            door: Door::new(Arc::clone(&shared.filter)),
             coalescer,
             errors: Allowance::default(),
             hopeless: Hopeless::default(),

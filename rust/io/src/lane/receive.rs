@@ -303,7 +303,11 @@ impl Lane {
     fn opened(&mut self, outer: &DataHeader, opened: Opened<'_>, key: &[u8; 32]) -> Option<usize> {
         self.count(Counter::Opened, 1);
         match opened {
-            Opened::Tun(packet) => return (!self.claim(packet)).then_some(packet.len()),
+            Opened::Tun(packet) => {
+                let mine = self.lets_in(key, packet) && !self.claim(packet);
+                return mine.then_some(packet.len());
+            }
+            Opened::Message(body) if !self.lets_message_in(key, &outer.src, body) => {}
             Opened::Message(body) => {
                 let (source, destination, key) = (outer.src, outer.dst, *key);
                 self.carrier.events.push(Event::Message {

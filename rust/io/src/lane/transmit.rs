@@ -140,6 +140,7 @@ impl Lane {
                 link,
                 hop_limit,
             } => {
+                self.door.packet_out(packet, self.carrier.now);
                 let (src, dst) = addresses(packet);
                 self.send_packet(
                     Way {
@@ -235,6 +236,7 @@ impl Lane {
         let table = Arc::clone(&self.table);
         match forward::outgoing(&table, &destination, |link| self.carrier.reach(link)) {
             Outgoing::Send { entry, link } => {
+                self.door.message_out(&destination, body, self.carrier.now);
                 let (src, hop_limit) = (self.node.address, OWN_HOP_LIMIT);
                 self.send_body(
                     Way {

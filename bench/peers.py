@@ -232,7 +232,7 @@ class Zosnet(Keyed):
                 node, self.binary() or "", "up", "--key-file", "key.bin", "--tun-name", f"zos{node.name}",
                 "--state-dir", node.directory / "state", "--socket", node.directory / "api.sock",
                 "--tcp-listen-port", LISTEN_PORT, "--quic-listen-port", LISTEN_PORT,
-                "--disable-peer-discovery",
+                "--disable-peer-discovery", "--allow", "any from any",
                 *(word for endpoint in endpoints for word in ("--peers", endpoint)),
             )  # fmt: skip
 

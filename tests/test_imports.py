@@ -16,14 +16,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wire": {"model"},
     "babel": {"model", "wire"},
     "message": {"model", "wire"},
-    "store": {"model", "message"},
+    "access": {"model"},
+    "store": {"model", "message", "access"},
     "dataplane": {"model", "_core"},
-    "service": {"model", "wire", "babel", "message", "store", "dataplane"},
+    "service": {"model", "wire", "babel", "message", "access", "store", "dataplane"},
     "api": {"model", "store", "service"},
     "cli": {"model", "store", "service", "api"},
-    "lab": {"model", "wire", "babel", "message", "store", "dataplane", "service", "api"},
+    "lab": {"model", "wire", "babel", "message", "access", "store", "dataplane", "service", "api"},
 }
-PURE = {"model", "wire", "babel", "message"}
+PURE = {"model", "wire", "babel", "message", "access"}
 # fmt: off
 IMPURE_MODULES = {
     "asyncio", "ctypes", "fcntl", "http", "io", "logging", "multiprocessing", "os", "pathlib", "secrets",

@@ -61,6 +61,22 @@ class Core:
     def used_routes(self) -> bytes:
         """Routes used since the last call: 17-byte records, prefix and length."""
 
+    def replace_filter(self, open: bool, packed: bytes) -> None:
+        """Replace the rules for what may come in: 64-byte records. `open`: let everything in.
+
+        What the old ones let in goes on only if the new ones do so too. Raises ValueError for malformed
+        records; then nothing has changed.
+        """
+
+    def rule_hits(self) -> list[int]:
+        """How often each rule has let in something new since it was set, by its number."""
+
+    def refusals(self, limit: int = 256) -> list[dict[str, object]]:
+        """What was refused, the latest first."""
+
+    def replace_allowed_links(self, keys: list[bytes] | None) -> None:
+        """Replace the keys of those who may link to this node by `udp://`; None: anyone."""
+
     def send_message(self, destination: bytes, body: bytes) -> None:
         """Seal and send a message body; it waits for a route as any packet does."""
 

@@ -80,6 +80,7 @@ REQUESTS: list[tuple[str, str, Any, int]] = [
     ("removePeer", f"/v1/peers/{quote('tcp://192.0.2.1:9651', safe='')}", None, 404),
     ("removePeer", f"/v1/peers/{quote('tcp://[fe80::1%3]:9651', safe='')}", None, 404),
     ("routes", "/v1/routes", None, 200),
+    ("doors", "/v1/doors", None, 200),
     ("key", "/v1/key", None, 200),
     ("doctor", "/v1/doctor", None, 200),
     ("metrics", "/metrics", None, 200),

@@ -83,6 +83,7 @@ READERS = [
     (("routes", "selected"), "zosnet.routes/1"),
     (("routes", "fallback"), "zosnet.routes/1"),
     (("routes", "queried"), "zosnet.routes/1"),
+    (("doors",), "zosnet.doors/1"),
     (("metrics",), "zosnet.metrics/1"),
     (("stats", "packets"), "zosnet.stats/1"),
     (("doctor",), "zosnet.doctor/1"),

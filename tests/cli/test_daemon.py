@@ -110,7 +110,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
 
 
 def test_two_nodes_link_by_tcp_and_quic_ping_and_stop_cleanly(start: Callable[..., Daemon]) -> None:
-    a = start("a").ready()
+    a = start("a", "--allow-messages", "any").ready()
     here = f"localhost:{a.port}"
     b = start("b", "--peers", f"tcp://{here}", "--peers", f"quic://127.0.0.1:{a.port}").ready()
     until(lambda: [peer["state"] for peer in b.ask("peers")["peers"]] == ["alive", "alive"])

@@ -28,7 +28,9 @@ _RECORD = Struct(">BBH16s32sIII")
 class Station:
     """One data plane, driven by hand."""
 
-    def __init__(self, seed: int, *, tun: str | None = None, lanes: int = 1, quic: bool = False) -> None:
+    def __init__(
+        self, seed: int, *, tun: str | None = None, lanes: int = 1, quic: bool = False, closed: bool = False
+    ) -> None:
         self.secret = SecretKey.generate(bytes([seed]) * 32)
         self.public = self.secret.public()
         self.address = self.public.address()
@@ -44,6 +46,7 @@ class Station:
             events_limit=1000,
         )
         self.plane.watch_probe(MAGIC)
+        self.plane.replace_filter(not closed, b"")
         self.seen: deque[events.Event] = deque()
 
     def port(self, proto: str = "tcp") -> int:

@@ -219,11 +219,18 @@ class Ours(Daemon):
 
     kind, device = "zosnet", "zos"
 
+    doors: Sequence[Word] = (
+        # Both let everything in; the first as Mycelium does, the other by rules, past the filter.
+        ("--allow-inbound", "all")
+        if os.environ.get("INTEROP_DOORS", "all") == "all"
+        else ("--allow", "any from any", "--allow-messages", "any")
+    )
+
     def command(self) -> list[Word]:
         peers = [word for peer in self._peers for word in ("--peers", peer)]
         return [
             zosnet(), "up", "--key-file", "key.bin", "--tun-name", self.device, "--api-addr", API,
-            "--state-dir", "state", "--socket", "api.sock", *peers, *self._more,
+            "--state-dir", "state", "--socket", "api.sock", *self.doors, *peers, *self._more,
         ]  # fmt: skip
 
     def client(self) -> list[Word]:

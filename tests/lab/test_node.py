@@ -103,7 +103,9 @@ def test_the_daemons_are_told_what_was_wished() -> None:
         wishes = Wishes(peers=["tcp://1.2.3.4:5"], tun=False, extra=["--lanes", "1"])
         ours = Zosnet().command(grid.node("a", wishes=wishes))
         assert ours[: len(executable())] == executable()
-        assert {"--no-tun", "--disable-peer-discovery", "--peers"} <= set(ours)
+        assert {"--no-tun", "--disable-peer-discovery", "--peers", "--allow-inbound"} <= set(ours)
+        closed = Zosnet().command(grid.node("a", wishes=Wishes(closed=True)))
+        assert "--allow-inbound" not in closed
         theirs = Mycelium("true").command(grid.node("a", Mycelium("true"), Wishes(discovery=True)))
         assert "--disable-peer-discovery" not in theirs
         assert "--tun-name" in theirs

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use zosnet_core::checksum;
 use zosnet_core::fib::Builder;
+use zosnet_core::filter::flows::{Limits, Recent};
+use zosnet_core::filter::{Filter, Verdict};
 use zosnet_core::ipv6::{TCP, transport_sum};
 use zosnet_core::offload::{Coalescer, Gso, VirtioNetHdr, split};
 use zosnet_core::suite::{Nonces, OVERHEAD, StaticKey};
@@ -166,9 +168,53 @@ fn table() {
     });
 }
 
+/// A TCP packet of one connection, as it goes out or as it comes in.
+fn of_connection(port: u16, inbound: bool) -> Vec<u8> {
+    let (mut packet, mut ports) = (vec![0x60, 0, 0, 0, 0, 20, TCP, 64], [port, 80]);
+    let (here, there) = ([4; 16], [5; 16]);
+    packet.extend_from_slice(if inbound { &there } else { &here });
+    packet.extend_from_slice(if inbound { &here } else { &there });
+    if inbound {
+        ports.reverse();
+    }
+    packet.extend(ports.into_iter().flat_map(u16::to_be_bytes));
+    packet.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
+    packet
+}
+
+fn filter() {
+    let (filter, mut recent, key) = (Filter::new(7, Limits::default()), Recent::default(), [7; 32]);
+    let coming: Vec<_> = (0..10_000).map(|port| of_connection(port, true)).collect();
+    for port in 0..10_000 {
+        filter.outbound(&mut recent, &of_connection(port, false), 1.0);
+    }
+    let (mut inbound, mut at) = (Recent::default(), 0);
+    for flows in [1, 100, 10_000] {
+        measure(&format!("filter: in, {flows} flows"), 1, 0, || {
+            at = (at + 1) % flows;
+            let verdict = filter.inbound(&mut inbound, &key, black_box(&coming[at]), 2.0);
+            assert_eq!(verdict, Verdict::Pass);
+        });
+    }
+    let out = of_connection(1, false);
+    measure("filter: out, 1 flow", 1, 0, || {
+        filter.outbound(&mut recent, black_box(&out), 2.0);
+    });
+    let stranger = of_connection(20_000, true);
+    measure("filter: refused", 1, 0, || {
+        let verdict = filter.inbound(&mut inbound, &key, black_box(&stranger), 2.0);
+        assert_ne!(verdict, Verdict::Pass);
+    });
+    filter.replace(true, &[]).unwrap();
+    measure("filter: in, doors open", 1, 0, || {
+        let _ = black_box(filter.inbound(&mut inbound, &key, black_box(&stranger), 2.0));
+    });
+}
+
 fn main() {
     crypto();
     sums();
     offload();
     table();
+    filter();
 }

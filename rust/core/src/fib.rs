@@ -70,10 +70,12 @@ pub enum FibError {
 
 /// Keys come from the network, so the hash is keyed: without the seed nobody can aim for collisions.
 #[derive(Debug, Clone)]
-struct Seeded(u64, u64);
+pub struct Seeded(u64, u64);
 
 impl Seeded {
-    fn new(seed: u64) -> Self {
+    /// Keyed by `seed`, which must be secret.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         // Two well-mixed words out of one: the steps of SplitMix64.
         let mix = |mut word: u64| {
             word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -101,7 +103,8 @@ impl BuildHasher for Seeded {
 }
 
 /// Multiply and fold, twice keyed: one multiplication for a u64.
-struct FoldHasher {
+#[derive(Debug)]
+pub struct FoldHasher {
     state: u64,
     key: u64,
 }
@@ -264,7 +267,7 @@ impl Table {
 
 /// `word` with its host bits cleared.
 #[inline]
-const fn masked(word: u128, length: u8) -> u128 {
+pub(crate) const fn masked(word: u128, length: u8) -> u128 {
     match length {
         0 => 0,
         1..=127 => word & (u128::MAX << (128 - length)),

@@ -36,6 +36,8 @@ const OUT_OF_BAND_HEADER: usize = 16 + ipv6::HEADER + ICMP_HEADER;
 pub enum Problem {
     /// 1/0: no route to the destination.
     NoRoute,
+    /// 1/1: nobody lets the sender in there.
+    Prohibited,
     /// 1/3: the destination is in this node's own /64, where nobody has that address.
     AddressUnreachable,
     /// 1/5: the source address isn't this node's.
@@ -54,6 +56,7 @@ impl Problem {
     const fn fields(self) -> (u8, u8, u32) {
         match self {
             Self::NoRoute => (1, 0, 0),
+            Self::Prohibited => (1, 1, 0),
             Self::AddressUnreachable => (1, 3, 0),
             Self::SourcePolicy => (1, 5, 0),
             Self::HopLimit => (3, 0, 0),
@@ -66,6 +69,7 @@ impl Problem {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoRoute => "no_route",
+            Self::Prohibited => "prohibited",
             Self::AddressUnreachable => "address_unreachable",
             Self::SourcePolicy => "source_policy",
             Self::HopLimit => "hop_limit",
@@ -74,8 +78,8 @@ impl Problem {
     }
 }
 
-/// An ICMPv6 error for the local host about `offending`, an IPv6 packet that it sent. `node` is this node's
-/// address; the packet's own source stands in for it where the reference does so (3/0 and 1/0).
+/// An ICMPv6 error about `offending`, an IPv6 packet, for the one who sent it: the local host, or another one
+/// whose packet came in. `node` is this node's address; the packet's own source stands in for it where the reference does so (3/0 and 1/0).
 ///
 /// None where RFC 4443, section 2.4 e, forbids an error: about another error or a redirect, about multicast
 /// (unless it is too big), to no single node. None too for what isn't IPv6.

@@ -17,11 +17,13 @@
 //! | [`datagram`] | `udp://` links: handshake, control channel, liveness, MTU, tags of relayed packets |
 //! | [`forward`] | what to do with a packet |
 //! | [`fragments`] | packets in pieces, where no frame holds them |
+//! | [`filter`] | what may come in for this host: flows, rules, refusals |
 #![forbid(unsafe_code)]
 
 pub mod checksum;
 pub mod datagram;
 pub mod fib;
+pub mod filter;
 pub mod forward;
 pub mod fragments;
 pub mod frame;

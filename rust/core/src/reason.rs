@@ -52,11 +52,25 @@ pub enum DropReason {
     Downgraded,
     /// Congestion on the way, and nowhere to say so in the packet (RFC 6040).
     Congested,
+    /// For this host: no rule lets its sender in there.
+    RefusedService,
+    /// For this host: it belongs to no connection that lives.
+    RefusedStray,
+    /// For this host: an ICMPv6 error about nothing that this host sent.
+    RefusedError,
+    /// For this host: it wants to be its neighbour or router.
+    RefusedDiscovery,
+    /// For this host: a fragment whose first one wasn't let in.
+    RefusedFragment,
+    /// For this host: headers that can't be followed, or that ask for detours.
+    RefusedHeader,
+    /// A message from somebody who may not send any.
+    RefusedMessage,
 }
 
 impl DropReason {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 31] = [
         Self::NotIpv6,
         Self::Multicast,
         Self::ShortPayload,
@@ -81,6 +95,13 @@ impl DropReason {
         Self::Replayed,
         Self::Downgraded,
         Self::Congested,
+        Self::RefusedService,
+        Self::RefusedStray,
+        Self::RefusedError,
+        Self::RefusedDiscovery,
+        Self::RefusedFragment,
+        Self::RefusedHeader,
+        Self::RefusedMessage,
     ];
 
     /// The name of its counter.
@@ -111,6 +132,13 @@ impl DropReason {
             Self::Replayed => "replayed",
             Self::Downgraded => "downgraded",
             Self::Congested => "congested",
+            Self::RefusedService => "refused_service",
+            Self::RefusedStray => "refused_stray",
+            Self::RefusedError => "refused_error",
+            Self::RefusedDiscovery => "refused_discovery",
+            Self::RefusedFragment => "refused_fragment",
+            Self::RefusedHeader => "refused_header",
+            Self::RefusedMessage => "refused_message",
         }
     }
 

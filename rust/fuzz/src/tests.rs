@@ -149,3 +149,37 @@ fn fib_records_holds() {
         .collect();
     check(fib_records, &[seed, [&FRIEND[..], &full].concat()]);
 }
+
+#[test]
+fn filter_packet_holds() {
+    let packet = |protocol: u8, payload: &[u8]| {
+        let mut packet = vec![0x60, 0, 0, 0, 0, payload.len() as u8, protocol, 64];
+        packet.extend_from_slice(&FRIEND);
+        packet.extend_from_slice(&NODE.address);
+        packet.extend_from_slice(payload);
+        packet
+    };
+    let tcp = [&[0, 80, 0, 81, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 2][..], &[0; 6]].concat();
+    let options = [&[60, 0, 1, 4, 0, 0, 0, 0, 6, 0, 1, 4, 0, 0, 0, 0][..], &tcp].concat();
+    let fragment = [
+        &[17, 0, 0, 1, 0, 0, 0, 9][..],
+        &[0, 80, 0, 81, 0, 16, 0, 0],
+        &[0; 8],
+    ]
+    .concat();
+    let ping = ping(&FRIEND, &NODE.address);
+    let error = [&[1, 0, 0, 0, 0, 0, 0, 0][..], &ping].concat();
+    let mut record = [0; 64];
+    (record[0], record[1], record[2], record[16]) = (1, 2, 7, 4);
+    check(
+        filter_packet,
+        &[
+            packet(6, &tcp),
+            packet(0, &options),
+            packet(44, &fragment),
+            packet(58, &error),
+            ping,
+            [record, record].concat(),
+        ],
+    );
+}

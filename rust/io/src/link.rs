@@ -272,9 +272,7 @@ impl LinkState {
             rx_packets: self.figures.rx_packets.load(Relaxed),
             queued_bytes: self.figures.queued.load(Relaxed) + tcp.map_or(0, |info| u64::from(info.notsent)),
             dropped: self.figures.dropped.load(Relaxed),
-            rtt: tcp
-                .map(|info| info.rtt)
-                .or_else(|| self.datagram.as_ref()?.rtt()),
+            rtt: tcp.map(|info| info.rtt).or_else(|| self.datagram.as_ref()?.rtt()),
             stalled: self.stalled.load(Relaxed),
             busy: self.busy.load(Relaxed),
             since: self.since,

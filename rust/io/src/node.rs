@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use zosnet_core::fib::FibError;
+use zosnet_core::filter::refusals::Refusal;
+use zosnet_core::filter::rules::RulesError;
 use zosnet_core::suite::{Fill, StaticKey, SuiteError};
 use zosnet_core::{datagram, session};
 
@@ -346,6 +348,21 @@ impl Node {
         applied
     }
 
+    /// Replace the rules for what may come in ([`zosnet_core::filter::rules`]); `open`: let everything in.
+    pub fn replace_filter(&self, open: bool, packed: &[u8]) -> Result<(), RulesError> {
+        self.shared.filter.replace(open, packed)
+    }
+
+    /// How often each rule has let in something new, by its number.
+    pub fn rule_hits(&self) -> Vec<u64> {
+        self.shared.filter.rules().hits()
+    }
+
+    /// What was refused, the latest first, at most `limit`.
+    pub fn refusals(&self, limit: usize) -> Vec<Refusal> {
+        self.shared.filter.refusals(limit)
+    }
+
     /// Prefixes used since the last call: prefix and length, 17 bytes each.
     pub fn used_routes(&self) -> Vec<u8> {
         let used = lock(&self.shared.builder).drain_used();
@@ -416,6 +433,10 @@ impl Node {
             *sums.entry((*name).to_owned()).or_insert(0) += total;
         }
         sums.insert("drop.event".to_owned(), self.shared.events.dropped());
+        let flows = self.shared.filter.figures();
+        sums.insert("flows".to_owned(), flows.flows);
+        sums.insert("flow.evicted".to_owned(), flows.evicted);
+        sums.insert("flow.unremembered".to_owned(), flows.unremembered);
         sums
     }
 

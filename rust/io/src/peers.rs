@@ -110,7 +110,9 @@ impl Peers {
         let mut peers = self.by_key.write().unwrap_or_else(PoisonError::into_inner);
         if peers.len() >= PEERS {
             peers.retain(|_, peer| {
-                Arc::strong_count(peer) > 1 || peer.pinned.load(Ordering::Relaxed) || lock(&peer.current).is_some()
+                Arc::strong_count(peer) > 1
+                    || peer.pinned.load(Ordering::Relaxed)
+                    || lock(&peer.current).is_some()
             });
         }
         self.any.store(true, Ordering::Relaxed);

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use zosnet_core::fib;
+use zosnet_core::filter::Filter;
+use zosnet_core::filter::flows::Limits;
 use zosnet_core::frame::{self, Kind};
 use zosnet_core::session::{self, EntryKind};
 use zosnet_core::suite::StaticKey;
@@ -196,6 +198,8 @@ pub struct Shared {
     pub table: Snapshot<fib::Table>,
     /// The table as it is built.
     pub builder: Mutex<fib::Builder>,
+    /// What may come in for this host.
+    pub filter: Arc<Filter>,
     /// One a lane.
     pub inboxes: Vec<Inbox>,
     /// One a lane.
@@ -232,6 +236,8 @@ impl Shared {
         let mut seed = [0; 8];
         sys::random(&mut seed)?;
         let builder = fib::Builder::new(ROUTES_LIMIT, u64::from_ne_bytes(seed));
+        sys::random(&mut seed)?;
+        let filter = Arc::new(Filter::new(u64::from_ne_bytes(seed), Limits::default()));
         let table = builder.snapshot();
         Ok(Self {
             key,
@@ -245,6 +251,7 @@ impl Shared {
                 generation: AtomicU64::new(1),
             },
             builder: Mutex::new(builder),
+            filter,
             inboxes: (0..lanes).map(|_| Inbox::new()).collect::<io::Result<_>>()?,
             counters: (0..lanes).map(|_| Counters::default()).collect(),
             suite,

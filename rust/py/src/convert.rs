@@ -6,6 +6,8 @@ use pyo3::exceptions::{PyMemoryError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use zosnet_core::fib::FibError;
+use zosnet_core::filter::refusals::Refusal;
+use zosnet_core::filter::rules::RulesError;
 use zosnet_io::events::Event;
 use zosnet_io::handoff::{LinkInfo, SessionInfo, host};
 use zosnet_io::node::StartError;
@@ -45,6 +47,29 @@ pub fn fib_error(error: FibError) -> PyErr {
         FibError::Length(_) | FibError::Record(_) => PyValueError::new_err(error.to_string()),
         FibError::Full(_) => PyMemoryError::new_err(error.to_string()),
     }
+}
+
+/// Why rules were refused.
+pub fn rules_error(error: RulesError) -> PyErr {
+    match error {
+        RulesError::Length(_) | RulesError::Record(_) | RulesError::Many(_) => {
+            PyValueError::new_err(error.to_string())
+        }
+    }
+}
+
+/// A refusal as a dict.
+pub fn refusal_dict(py: Python<'_>, refusal: Refusal) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("key", PyBytes::new(py, &refusal.key))?;
+    dict.set_item("source", PyBytes::new(py, &refusal.source))?;
+    dict.set_item("protocol", refusal.protocol)?;
+    dict.set_item("port", refusal.port)?;
+    dict.set_item("reason", refusal.reason.as_str())?;
+    dict.set_item("count", refusal.count)?;
+    dict.set_item("first", refusal.first)?;
+    dict.set_item("last", refusal.last)?;
+    Ok(dict)
 }
 
 /// An event as a tuple, its kind first.

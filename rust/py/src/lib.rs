@@ -11,7 +11,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use zosnet_io::node::{Config, Node, Secret, Transport};
 
-use convert::{array, event_tuple, fib_error, link_dict, session_dict, start_error};
+use convert::{
+    array, event_tuple, fib_error, link_dict, refusal_dict, rules_error, session_dict, start_error,
+};
 
 /// The packet path of a node. Thread-safe; no call here ever waits for the network, but `close`.
 #[pyclass(frozen, module = "zosnet._core")]
@@ -170,10 +172,7 @@ impl Core {
 
     fn sessions<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let sessions = detached(py, || self.0.sessions())?;
-        sessions
-            .into_iter()
-            .map(|info| session_dict(py, &info))
-            .collect()
+        sessions.into_iter().map(|info| session_dict(py, &info)).collect()
     }
 
     fn close_link(&self, py: Python<'_>, link: u32) -> PyResult<()> {
@@ -192,6 +191,23 @@ impl Core {
 
     fn used_routes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         Ok(PyBytes::new(py, &detached(py, || self.0.used_routes())?))
+    }
+
+    fn replace_filter(&self, py: Python<'_>, open: bool, packed: &[u8]) -> PyResult<()> {
+        detached(py, || self.0.replace_filter(open, packed))?.map_err(rules_error)
+    }
+
+    fn rule_hits(&self, py: Python<'_>) -> PyResult<Vec<u64>> {
+        detached(py, || self.0.rule_hits())
+    }
+
+    #[pyo3(signature = (limit = 256))]
+    fn refusals<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let refusals = detached(py, || self.0.refusals(limit))?;
+        refusals
+            .into_iter()
+            .map(|refusal| refusal_dict(py, refusal))
+            .collect()
     }
 
     fn send_message(&self, py: Python<'_>, destination: &[u8], body: &[u8]) -> PyResult<()> {

@@ -1,6 +1,6 @@
 """The node's own API, served on its unix socket: every operation declared once, with what it takes and gives.
 
-GET  /v1/status /v1/peers /v1/routes /v1/key /v1/doctor /metrics /openapi.json
+GET  /v1/status /v1/peers /v1/routes /v1/doors /v1/key /v1/doctor /metrics /openapi.json
 POST /v1/peers, DELETE /v1/peers/{endpoint}
 POST /v1/ping /v1/trace              a JSON document a line, as the answers come
 POST /v1/messages, GET /v1/messages, GET /v1/messages/{id}
@@ -50,6 +50,10 @@ def remove_peer(node: Node, call: Call) -> No | None:
 
 async def routes(node: Node, _: Call) -> views.Routes:
     return await node.routes_apart()
+
+
+def doors(node: Node, _: Call) -> views.DoorsView:
+    return node.doors()
 
 
 def key(node: Node, _: Call) -> views.KeyView:
@@ -124,6 +128,7 @@ OPERATIONS: tuple[Operation, ...] = (
         remove_peer, failures=(404,),
     ),
     Operation("GET", "/v1/routes", "routes", "The routing table", routes, views.Routes, large=True),
+    Operation("GET", "/v1/doors", "doors", "What may come in, and what was refused", doors, views.DoorsView),
     Operation("GET", "/v1/key", "key", "Who this node is", key, views.KeyView),
     Operation("GET", "/v1/doctor", "doctor", "What is wrong, with remedies", doctor, views.Findings),
     Operation("GET", "/metrics", "metrics", "Prometheus metrics", metrics, str, media=METRICS_MEDIA),

@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("zosnet.cli.node:status", "The node at a glance."),
     "peers": ("zosnet.cli.peers:peers", "Whom this node is linked to: list, add, remove."),
     "routes": ("zosnet.cli.routes:routes", "The ways to other nodes: selected, fallback, queried."),
+    "doors": ("zosnet.cli.doors:doors", "What may come in, and what was refused."),
     "ping": ("zosnet.cli.probe:ping", "Ask a node for an echo."),
     "trace": ("zosnet.cli.probe:trace", "The nodes on the way to another."),
     "message": ("zosnet.cli.message:message", "Send and receive messages."),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from zosnet._core import Core
 from zosnet.dataplane import events
-from zosnet.dataplane.protocol import LinkStats
+from zosnet.dataplane.protocol import LinkStats, Refusal
 
 if TYPE_CHECKING:
     from zosnet.model.keys import SecretKey
@@ -33,6 +33,7 @@ _EVENTS: Mapping[object, Callable[..., events.Event]] = {
 }
 
 _LINK_STATS: Callable[..., LinkStats] = LinkStats
+_REFUSAL: Callable[..., Refusal] = Refusal
 
 #: All addresses of the machine, of both families.
 _EVERYWHERE = "::"
@@ -120,6 +121,22 @@ class CoreDataplane:
     def used_routes(self) -> bytes:
         """The routes used since the last call: 17-byte records, prefix ‖ length."""
         return self._core.used_routes()
+
+    def replace_filter(self, open: bool, packed: bytes) -> None:
+        """Replace the rules for what may come in: 64-byte records. `open`: let everything in."""
+        self._core.replace_filter(open, packed)
+
+    def rule_hits(self) -> list[int]:
+        """How often each rule has let in something new since it was set, by its number."""
+        return self._core.rule_hits()
+
+    def refusals(self, limit: int = 256) -> list[Refusal]:
+        """What was refused, the latest first."""
+        return [_REFUSAL(**refusal) for refusal in self._core.refusals(limit)]
+
+    def replace_allowed_links(self, keys: Sequence[bytes] | None) -> None:
+        """Replace the keys of those who may link, where the data plane learns them first; None: anyone."""
+        self._core.replace_allowed_links(None if keys is None else list(keys))
 
     def send_message(self, destination: bytes, body: bytes) -> None:
         """Seal and send a message packet; it waits for a route as any packet does."""

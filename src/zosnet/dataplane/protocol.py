@@ -29,6 +29,26 @@ class LinkStats:
     """On the monotonic clock."""
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something that was not let in, once or more."""
+
+    key: bytes
+    """Whose it was: the key that it was sealed under."""
+    source: bytes
+    """The address that it came from the last time, 16 bytes."""
+    protocol: int
+    """0 where it isn't known, and of messages."""
+    port: int
+    """The port that it was for, or the type of ICMPv6."""
+    reason: str
+    """As the counter is called: `refused_service`, say."""
+    count: int
+    first: float
+    """On the monotonic clock, as is `last`."""
+    last: float
+
+
 class Dataplane(Protocol):
     """The packet path. Thread-safe; no call here ever waits for the network."""
 
@@ -71,6 +91,22 @@ class Dataplane(Protocol):
 
     def used_routes(self) -> bytes:
         """The routes used since the last call: 17-byte records, prefix ‖ length."""
+        ...
+
+    def replace_filter(self, open: bool, packed: bytes) -> None:
+        """Replace the rules for what may come in: 64-byte records. `open`: let everything in."""
+        ...
+
+    def rule_hits(self) -> list[int]:
+        """How often each rule has let in something new since it was set, by its number."""
+        ...
+
+    def refusals(self, limit: int = 256) -> list[Refusal]:
+        """What was refused, the latest first."""
+        ...
+
+    def replace_allowed_links(self, keys: Sequence[bytes] | None) -> None:
+        """Replace the keys of those who may link, where the data plane learns them first; None: anyone."""
         ...
 
     def send_message(self, destination: bytes, body: bytes) -> None:

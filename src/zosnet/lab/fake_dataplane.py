@@ -33,7 +33,8 @@ from zosnet.dataplane.events import (
     RouteNeeded,
     Stalled,
 )
-from zosnet.dataplane.protocol import LinkStats
+from zosnet.dataplane.protocol import LinkStats, Refusal
+from zosnet.lab.fake_filter import FakeFilter
 from zosnet.model.errors import PeerError
 from zosnet.model.keys import SecretKey
 from zosnet.wire.ipv6 import (
@@ -159,6 +160,8 @@ class FakeDataplane:
         self._waiting: deque[tuple[bytes, Callable[[], None]]] = deque(maxlen=_MOST_WAITING)
         self._stalled: set[int] = set()
         self._magic = b""
+        self.filter = FakeFilter()
+        self.allowed_links: Sequence[bytes] | None = None
         self._counters = {"drop.no_route": 0, "drop.hop_limit": 0, "control.sent": 0, "control.received": 0}
         self._fd: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._listen = ports if ports is not None else {"tcp": 9651}
@@ -231,9 +234,26 @@ class FakeDataplane:
         used, self._used = self._used, set()
         return b"".join(prefix + bytes([length]) for prefix, length in used)
 
+    def replace_filter(self, open: bool, packed: bytes) -> None:
+        """Replace what may come in."""
+        self.filter.replace(open, packed)
+
+    def rule_hits(self) -> list[int]:
+        """What each rule let in."""
+        return [self.filter.hits.get(number, 0) for number in range(max(self.filter.hits, default=-1) + 1)]
+
+    def refusals(self, limit: int = 256) -> list[Refusal]:
+        """The latest first."""
+        return list(reversed(self.filter.refusals.values()))[:limit]
+
+    def replace_allowed_links(self, keys: Sequence[bytes] | None) -> None:
+        """Nothing here learns a key before the node does: only kept."""
+        self.allowed_links = keys
+
     def send_message(self, destination: bytes, body: bytes) -> None:
         """Send a message packet; it waits when there is no route."""
         source = self._public.address().packed
+        self.filter.message_out(destination, body)
         self._forward(
             _Packet(source, destination, _HOP_LIMIT, self._public.raw, body, is_message=True), first=True
         )
@@ -241,6 +261,7 @@ class FakeDataplane:
     def inject(self, packet: bytes) -> None:
         """Send a whole IPv6 packet."""
         source, destination = packet[8:24], packet[24:40]
+        self.filter.packet_out(packet)
         self._forward(
             _Packet(source, destination, packet[_HOP_LIMIT_AT], self._public.raw, packet, is_message=False),
             first=True,
@@ -256,7 +277,11 @@ class FakeDataplane:
 
     def counters(self) -> Mapping[str, int]:
         """Counts since the start."""
-        return dict(self._counters)
+        refused: dict[str, int] = {}
+        for refusal in self.filter.refusals.values():
+            name = f"drop.{refusal.reason}"
+            refused[name] = refused.get(name, 0) + refusal.count
+        return self._counters | refused
 
     def close(self) -> None:
         """Break all links."""
@@ -356,6 +381,8 @@ class FakeDataplane:
         return None
 
     def _deliver(self, packet: _Packet) -> None:
+        if not self._lets_in(packet):
+            return
         if packet.is_message:
             self.report(MessageReceived(packet.source, packet.destination, packet.key, packet.body))
             return
@@ -369,6 +396,13 @@ class FakeDataplane:
                 self.inject(encode_icmp_packet(packet.destination, packet.source, _HOP_LIMIT, reply))
                 return
         self.delivered.append(packet.body)
+
+    def _lets_in(self, packet: _Packet) -> bool:
+        if packet.is_error or packet.key == self._public.raw:
+            return True  # checked in another way, or its own
+        if packet.is_message:
+            return self.filter.message_in(packet.key, packet.source, packet.body, self.now())
+        return self.filter.packet_in(packet.key, packet.body, self.now())
 
     def _is_watched(self, icmp: Icmp) -> bool:
         return bool(self._magic) and icmp.kind != ICMP_ECHO_REQUEST and self._magic in icmp.body

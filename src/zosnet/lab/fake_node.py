@@ -53,7 +53,11 @@ async def fake_node(
     **settings: Any,
 ) -> AsyncIterator[FakeNode]:
     """Run a node at `ip` on the ether that dials `peers`, and stop it cleanly at the end."""
-    fixed = {"no_tun": True, "disable_peer_discovery": True} | settings
+    fixed: dict[str, Any] = {
+        "no_tun": True,
+        "disable_peer_discovery": True,
+        "allow_inbound": "all",
+    } | settings
     wanted = Settings(peers=tuple(Endpoint.parse(peer) for peer in peers), **fixed)
     own = secret or secret_of(ip)
     plane = FakeDataplane(ether, own, ip, ports=ports)

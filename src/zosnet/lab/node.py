@@ -27,6 +27,8 @@ class Wishes:
     discovery: bool = False
     """Whether to look for neighbours on the links' own networks."""
     tun: bool = True
+    closed: bool = False
+    """Whether nothing comes in unasked but what `extra` allows, as is the default outside a lab."""
     extra: list[str] = field(default_factory=list)
     """Further words for the command line."""
     env: dict[str, str] = field(default_factory=dict)

@@ -37,6 +37,8 @@ class Zosnet:
         argv += ["--tun-name", TUN] if wishes.tun else ["--no-tun"]
         if not wishes.discovery:
             argv.append("--disable-peer-discovery")
+        if not wishes.closed:
+            argv += ["--allow-inbound", "all"]
         return [*argv, *wishes.extra]
 
     def environment(self, node: Node) -> Mapping[str, str]:

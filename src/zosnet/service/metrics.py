@@ -22,6 +22,7 @@ __all__ = ["MYCELIUM", "Sample", "exposition"]
 #: What the rooms count that may also fall: sizes, not events.
 GAUGES = frozenset(
     {
+        "flows",
         "routes",
         "prefixes",
         "sources",

@@ -25,7 +25,7 @@ from zosnet.model.endpoint import Endpoint
 from zosnet.model.errors import HostError, PeerError, ZosnetError
 from zosnet.model.keys import PublicKey, SecretKey
 from zosnet.model.router_id import RouterId
-from zosnet.service import doctor, host_facts, metrics, status, views
+from zosnet.service import doctor, doors, host_facts, metrics, status, views
 from zosnet.service.discovery import Discovery
 from zosnet.service.driver import Driver
 from zosnet.service.memory import resident_bytes
@@ -110,6 +110,7 @@ class Node:
             public.subnet(), public.address(), magic, inject=self._dataplane.inject, clock=self._clock
         )
         self._dataplane.watch_probe(magic)
+        self._set_doors(self.settings)
         self._driver = Driver(
             self._dataplane,
             self._speaker,
@@ -120,6 +121,11 @@ class Node:
             clock=self._clock,
         )
         self.messages.attach(nudge=self._driver.nudge, spawn=self._spawn)
+
+    def _set_doors(self, settings: Settings) -> None:
+        """Who may come in, and who may link. Raises UsageError for more rules than there is room for."""
+        doors.apply(settings, self._dataplane)
+        self._peering.allow(doors.allowed_links(settings), self._clock())
 
     # --- its life
 
@@ -300,6 +306,10 @@ class Node:
             queried=status.query_views(queries),
         )
 
+    def doors(self) -> views.DoorsView:
+        """What may come in, and what was refused."""
+        return doors.view(self.settings, self._dataplane, self._clock())
+
     def key_of(self, text: str) -> str | None:
         """The public key behind an overlay address, None while no route leads there."""
         address = int(overlay_address(text))
@@ -333,7 +343,7 @@ class Node:
         """Prometheus' text."""
         counters = {
             "babel": self._speaker.counters,
-            "node": self._driver.counters | {"peers_refused": self._peering.refused},
+            "node": self._driver.counters | self._peering.counters(),
             "message": self.messages.counters(),
             "dataplane": self._dataplane.counters(),
         }
@@ -361,6 +371,7 @@ class Node:
         try:
             new = await asyncio.to_thread(self._read_settings)
             topics = await asyncio.to_thread(self.messages.read_topics, new)
+            self._set_doors(new)
         except ZosnetError as error:
             log.error("reload_failed reason=%r", error.message)
             self._trouble["reload.failed"] = views.Finding(

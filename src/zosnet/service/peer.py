@@ -43,6 +43,8 @@ class Limits:
     discovered_failures: int = 3
     # How long the accepting end of a link to oneself waits for the dialling end to notice.
     mirror: float = 1.0
+    # Where only some may link: how long a link may be up whose router has not named itself (a guess).
+    naming: float = 10.0
     wanted: int = 1024
     discovered: int = 64
     # Below the number of neighbours that routing holds: strangers never take the place of wanted peers.

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 from zosnet.model.endpoint import Endpoint
+from zosnet.model.keys import PublicKey
 from zosnet.model.router_id import RouterId
 from zosnet.service.peer import (
     Action,
@@ -48,6 +49,7 @@ class Peering:
     def __init__(self, own: RouterId, *, rng: random.Random, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.refused = 0
+        self.unlisted = 0
         self._own = own
         self._rng = rng
         self._wanted: dict[Endpoint, Peer] = {}
@@ -55,6 +57,8 @@ class Peering:
         self._links: dict[int, Peer] = {}
         self._tokens: dict[int, Peer | None] = {}
         self._mirrors: dict[int, float] = {}
+        self._allowed: frozenset[PublicKey] | None = None
+        self._unnamed: dict[int, float] = {}
         self._next_token = 1
         self._actions: list[Action] = []
 
@@ -79,9 +83,24 @@ class Peering:
 
     def discovered(self, endpoint: Endpoint, router_id: RouterId, now: float) -> bool:
         """A beacon named `endpoint`. Ignored when a link to that router is up, or it is this node."""
-        if router_id == self._own or self._find(lambda peer: _vouches_for(peer, router_id)) is not None:
+        known = router_id == self._own or not self._may_link(router_id)
+        if known or self._find(lambda peer: _vouches_for(peer, router_id)) is not None:
             return False
         return self.want(endpoint, "discovered", now)
+
+    def allow(self, keys: frozenset[PublicKey] | None, now: float) -> None:
+        """Only routers with these keys may be linked from now on; None: anyone. Links to others are closed.
+
+        A router names itself in its announcements, which nobody signs: this keeps out those that are honest
+        about who they are. A liar that names a listed key gets a link, and can neither read nor write in the
+        name of that key; it can relay, and see who talks to whom, as every relay can.
+        """
+        self._allowed = keys
+        self._unnamed.clear()
+        for link, peer in list(self._links.items()):
+            self._await_name(link, peer, now)
+            if peer.neighbour is not None and not self._may_link(peer.neighbour):
+                self._turn_away(link, peer, "its key is not among those that may link", now)
 
     # --- what happened
 
@@ -135,6 +154,7 @@ class Peering:
         peer = self._links.pop(link, None)
         self._inbound.pop(link, None)
         self._mirrors.pop(link, None)
+        self._unnamed.pop(link, None)
         if peer is None or peer.kind == "inbound" or not isinstance(peer.state, Linked):
             return
         if now - peer.state.since >= self.limits.stable_after:
@@ -151,6 +171,10 @@ class Peering:
         if peer is None:
             return False
         peer.neighbour = router_id
+        self._unnamed.pop(link, None)
+        if router_id != self._own and not self._may_link(router_id):
+            self._turn_away(link, peer, "its key is not among those that may link", now)
+            return False
         if router_id == self._own and peer.kind == "inbound":
             # The end that dialled must see this too, to learn that its address is this node's: close later.
             self._mirrors[link] = now + self.limits.mirror
@@ -168,6 +192,8 @@ class Peering:
         """Start what has become due."""
         for link in [link for link, until in self._mirrors.items() if until <= now]:
             self._unlink(link, self._links[link], "it comes from this node itself", now)
+        for link in [link for link, until in self._unnamed.items() if until <= now]:
+            self._turn_away(link, self._links[link], "its router has not said who it is", now)
         for peer in list(self._wanted.values()):
             match peer.state:
                 case Waiting(until) if until <= now:
@@ -180,7 +206,7 @@ class Peering:
     def deadline(self) -> float | None:
         """When `wake` is wanted, or None."""
         due = [when for peer in self._wanted.values() if (when := _due(peer.state)) is not None]
-        return min([*due, *self._mirrors.values()], default=None)
+        return min([*due, *self._mirrors.values(), *self._unnamed.values()], default=None)
 
     def poll(self) -> list[Action]:
         """Take the actions that are pending."""
@@ -201,7 +227,23 @@ class Peering:
         """The wanted endpoints of one kind."""
         return [peer.endpoint for peer in self._wanted.values() if peer.kind == kind]
 
+    def counters(self) -> dict[str, int]:
+        """Links that were refused: too many, and not among those that may link."""
+        return {"peers_refused": self.refused, "links_unlisted": self.unlisted}
+
     # --- inside
+
+    def _may_link(self, router_id: RouterId) -> bool:
+        return self._allowed is None or router_id.public_key in self._allowed
+
+    def _await_name(self, link: int, peer: Peer, now: float) -> None:
+        """Where only some may link, a link without a name doesn't stay."""
+        if self._allowed is not None and peer.neighbour is None:
+            self._unnamed[link] = now + self.limits.naming
+
+    def _turn_away(self, link: int, peer: Peer, reason: str, now: float) -> None:
+        self.unlisted += 1
+        self._unlink(link, peer, reason, now)
 
     def _has_room(self, kind: PeerKind) -> bool:
         bound = self.limits.discovered if kind == "discovered" else self.limits.wanted
@@ -241,6 +283,7 @@ class Peering:
         peer.last_error = ""
         peer.neighbour = None
         self._links[link] = peer
+        self._await_name(link, peer, now)
 
     def _link_came(self, link: int, proto: str, address: Address, now: float) -> bool:
         if len(self._inbound) >= self.limits.inbound:
@@ -282,6 +325,7 @@ class Peering:
         self._links.pop(link, None)
         self._inbound.pop(link, None)
         self._mirrors.pop(link, None)
+        self._unnamed.pop(link, None)
         self._actions.append(Close(link, reason))
         if peer.endpoint in self._wanted and peer.kind != "inbound":
             # Trying sooner would give the same answer.
@@ -299,6 +343,7 @@ class Peering:
         match peer.state:
             case Linked(link):
                 self._links.pop(link, None)
+                self._unnamed.pop(link, None)
                 self._actions.append(Close(link, reason))
             case Dialling() as dialling:
                 self._drop_tokens(dialling)

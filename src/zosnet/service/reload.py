@@ -15,11 +15,16 @@ LIVE = frozenset(
         "peers",
         "topic_config",
         "log_level",
+        "allow_inbound",
+        "allow",
+        "allow_messages",
+        "allow_links",
         "disable_peer_discovery",
         "peer_discovery_port",
         "peer_discovery_interfaces",
     }
 )
+_DOORS = ("allow_inbound", "allow", "allow_messages", "allow_links")
 _DISCOVERY = ("disable_peer_discovery", "peer_discovery_port", "peer_discovery_interfaces")
 
 
@@ -30,6 +35,7 @@ class Changes:
     add: tuple[Endpoint, ...]
     remove: tuple[Endpoint, ...]
     discovery: bool
+    doors: bool
     log_level: str | None
     needs_restart: tuple[str, ...]
 
@@ -38,6 +44,7 @@ class Changes:
         return [
             *(f"peer added: {endpoint}" for endpoint in self.add),
             *(f"peer removed: {endpoint}" for endpoint in self.remove),
+            *(["what may come in: `zosnet doors` shows it"] if self.doors else []),
             *(["discovery restarted with its new settings"] if self.discovery else []),
             *([f"log level: {self.log_level}"] if self.log_level else []),
         ]
@@ -49,6 +56,7 @@ def compare(old: Settings, new: Settings) -> Changes:
         add=tuple(endpoint for endpoint in new.peers if endpoint not in old.peers),
         remove=tuple(endpoint for endpoint in old.peers if endpoint not in new.peers),
         discovery=any(getattr(old, name) != getattr(new, name) for name in _DISCOVERY),
+        doors=any(getattr(old, name) != getattr(new, name) for name in _DOORS),
         log_level=new.log_level if new.log_level != old.log_level else None,
         needs_restart=tuple(
             option.name

@@ -10,11 +10,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from zosnet.model import Endpoint, ListenAddress, UsageError
+from zosnet.access import Rule, Source, parse_key, parse_rule, parse_source
+from zosnet.model import Endpoint, ListenAddress, PublicKey, UsageError
 
 #: The kernel's limit on an interface's name, without the terminator (IFNAMSIZ).
 _MAX_INTERFACE_NAME = 15
 _SEPARATORS = re.compile(r"[\s,]+")
+# Of rules, in which there are blanks and commas.
+_LINES = re.compile(r"[;\n]")
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 _KEY = "option"
 
@@ -104,13 +107,13 @@ def _text(raw: Any, _: bool) -> str:
     return raw
 
 
-def _items(raw: Any, is_text: bool) -> list[str]:
-    """A list of texts: an array or a single string, and in text forms also parted by blanks or commas."""
+def _items(raw: Any, is_text: bool, separators: re.Pattern[str] = _SEPARATORS) -> list[str]:
+    """A list of texts: an array or a single string, in text forms also parted, by blanks or commas mostly."""
     given = [raw] if isinstance(raw, str) else raw
     if not isinstance(given, list | tuple) or not all(isinstance(item, str) for item in given):
         raise ValueError
     if is_text:
-        return [item for text in given for item in _SEPARATORS.split(text) if item]
+        return [item for text in given for item in separators.split(text) if item.strip()]
     return list(given)
 
 
@@ -175,6 +178,18 @@ def _read_interfaces(raw: Any, is_text: bool) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_read_interface(item, is_text) for item in _items(raw, is_text)))
 
 
+def _read_rules(raw: Any, is_text: bool) -> tuple[Rule, ...]:
+    return tuple(dict.fromkeys(parse_rule(item) for item in _items(raw, is_text, _LINES)))
+
+
+def _read_sources(raw: Any, is_text: bool) -> tuple[Source, ...]:
+    return tuple(dict.fromkeys(parse_source(item) for item in _items(raw, is_text)))
+
+
+def _read_keys(raw: Any, is_text: bool) -> tuple[PublicKey, ...]:
+    return tuple(dict.fromkeys(parse_key(item) for item in _items(raw, is_text)))
+
+
 PORT = number(0, 65535, "a port")
 SWITCH = Kind("true or false", "", _read_switch, is_flag=True)
 PATH = Kind("a path", "PATH", _read_path)
@@ -182,3 +197,6 @@ ENDPOINTS = Kind("a list of endpoints", "ENDPOINT", _read_endpoints, is_list=Tru
 LISTEN = Kind("an address and port", "ADDRESS:PORT", _read_listen)
 INTERFACE = Kind("an interface name", "NAME", _read_interface)
 INTERFACES = Kind("a list of interface names", "NAME", _read_interfaces, is_list=True)
+RULES = Kind("a list of rules", "RULE", _read_rules, is_list=True)
+SOURCES = Kind("a list of any, keys and prefixes", "SOURCE", _read_sources, is_list=True)
+KEYS = Kind("a list of public keys", "KEY", _read_keys, is_list=True)

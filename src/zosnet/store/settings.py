@@ -17,15 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zosnet.model import Endpoint, HostError, ListenAddress, UsageError
+from zosnet.access import Rule, Source
+from zosnet.model import Endpoint, HostError, ListenAddress, PublicKey, UsageError
 from zosnet.store import places
 from zosnet.store.option import (
     ENDPOINTS,
     INTERFACE,
     INTERFACES,
+    KEYS,
     LISTEN,
     PATH,
     PORT,
+    RULES,
+    SOURCES,
     SWITCH,
     Option,
     choice,
@@ -92,6 +96,33 @@ class Settings:
         default=(),
         default_text="all",
         help="Look for peers on these interfaces only.",
+    )
+    allow_inbound: str = option(
+        choice("none", "all"),
+        "--allow-inbound",
+        default="none",
+        help="What may come in over the overlay unasked: `none` but pings and what `allow` and"
+        " `allow_messages` say; or `all`, as Mycelium has it.",
+    )
+    allow: tuple[Rule, ...] = option(
+        RULES,
+        "--allow",
+        default=(),
+        help="Who may reach what on this host, such as `tcp/22 from key:…` or `udp/53 from 5a6:…::/64`;"
+        " see [access.md](access.md). In the environment they are parted by semicolons.",
+    )
+    allow_messages: tuple[Source, ...] = option(
+        SOURCES,
+        "--allow-messages",
+        default=(),
+        help="Whose messages are taken: `any`, `key:…` or a prefix. Replies to one's own always are.",
+    )
+    allow_links: tuple[PublicKey, ...] = option(
+        KEYS,
+        "--allow-links",
+        default=(),
+        default_text="none: anyone",
+        help="The public keys of those who may link to this node.",
     )
     key_file: Path | None = option(
         PATH,

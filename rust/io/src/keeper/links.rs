@@ -106,7 +106,8 @@ impl Links {
 
     /// Who may link.
     pub fn allow(&mut self, keys: Option<Vec<[u8; 32]>>, now: f64) {
-        self.machine.allow(keys.map(|keys| keys.into_iter().collect()), now);
+        self.machine
+            .allow(keys.map(|keys| keys.into_iter().collect()), now);
     }
 
     /// Named totals.
@@ -214,7 +215,11 @@ impl Links {
 
     /// Change what lanes need of a link, and make them see it.
     fn change(&self, link: Id, change: impl FnOnce(&DatagramLink)) {
-        if let Some(udp) = self.links.get(&link).and_then(|link| link.state.datagram.as_ref()) {
+        if let Some(udp) = self
+            .links
+            .get(&link)
+            .and_then(|link| link.state.datagram.as_ref())
+        {
             change(udp);
             self.shared.links.replace(|links| Arc::new(links.clone()));
             self.shared.wake_all();

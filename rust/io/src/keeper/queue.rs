@@ -141,7 +141,9 @@ mod tests {
     fn strangers_fill_only_their_part_and_wait_their_turn() -> io::Result<()> {
         let queue = Queue::new()?;
         let end = SocketAddr::from(([127, 0, 0, 1], 1));
-        let taken = (0..1000).filter(|_| queue.post(ToKeeper::Frame(vec![1], end))).count();
+        let taken = (0..1000)
+            .filter(|_| queue.post(ToKeeper::Frame(vec![1], end)))
+            .count();
         assert_eq!(taken, STRANGERS);
         assert!(queue.post(ToKeeper::Datagram(vec![1], end, true)));
         assert!(queue.post(ToKeeper::Close(1)));

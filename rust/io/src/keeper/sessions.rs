@@ -1,8 +1,8 @@
 //! Sessions: what their machine wants, done with the table of peers, the lanes and the socket.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use zosnet_core::session::{self, Action, EntryKind, From};
 use zosnet_core::upper;

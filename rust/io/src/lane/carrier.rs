@@ -130,7 +130,8 @@ impl Carrier {
         if generation != self.known_generation {
             self.known_generation = generation;
             self.known = self.shared.links.get();
-            let datagram = |state: &Arc<LinkState>| Some((state.datagram.as_ref()?.keys(), Arc::clone(state)));
+            let datagram =
+                |state: &Arc<LinkState>| Some((state.datagram.as_ref()?.keys(), Arc::clone(state)));
             self.by_remote = (self.known.values())
                 .filter(|state| state.datagram.is_some())
                 .map(|state| (state.remote(), Arc::clone(state)))

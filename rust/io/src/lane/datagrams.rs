@@ -182,9 +182,10 @@ impl Lane {
     ) {
         let mut list = std::mem::take(&mut self.entry_list);
         let plaintext = buffer.get(range.clone()).unwrap_or_default();
-        list.extend(Entries::of(plaintext).map(|(kind, within)| {
-            (kind, range.start + within.start..range.start + within.end)
-        }));
+        list.extend(
+            Entries::of(plaintext)
+                .map(|(kind, within)| (kind, range.start + within.start..range.start + within.end)),
+        );
         for (kind, at) in list.drain(..) {
             match kind {
                 EntryKind::Packet { partial } => self.packet_in(buffer, at, partial, inbound, arrival),
@@ -194,7 +195,9 @@ impl Lane {
                 }
                 EntryKind::Fragment => {
                     let piece = buffer.get(at).unwrap_or_default();
-                    let whole = self.fragments.take(inbound.transport.local_index(), piece, self.carrier.now);
+                    let whole = self
+                        .fragments
+                        .take(inbound.transport.local_index(), piece, self.carrier.now);
                     if let Some(mut whole) = whole {
                         let length = whole.len();
                         // Of this buffer alone, so what waits of the other one goes first.
@@ -237,7 +240,9 @@ impl Lane {
             return self.carrier.dropped(DropReason::InnerDestination, 1);
         }
         // A direct frame stands for both hops of a data packet: out of the sending node, and into this one.
-        let hop_limit = arrival.hop_limit.or_else(|| header.hop_limit.checked_sub(2).filter(|left| *left > 0));
+        let hop_limit = arrival
+            .hop_limit
+            .or_else(|| header.hop_limit.checked_sub(2).filter(|left| *left > 0));
         let Some(hop_limit) = hop_limit else {
             self.count(Counter::HopLimit, 1);
             return self.time_exceeded(packet);
@@ -252,10 +257,11 @@ impl Lane {
         if arrival.class & CE == CE && !mark_congested(packet) {
             return self.carrier.dropped(DropReason::Congested, 1);
         }
-        if self.claim(packet) {
+        if !self.lets_in(&inbound.peer.key, packet) || self.claim(packet) {
             return;
         }
-        self.coalescer.push_as(buffer, range.start..range.start + length, partial);
+        self.coalescer
+            .push_as(buffer, range.start..range.start + length, partial);
     }
 
     /// The hop limit of a packet that came directly ends here: tell its sender, as any router would.
@@ -273,6 +279,9 @@ impl Lane {
     fn message_from(&mut self, inbound: &Inbound, body: Vec<u8>) {
         self.count(Counter::Opened, 1);
         let source = (u128::from(inbound.peer.prefix) << 64).to_be_bytes();
+        if !self.lets_message_in(&inbound.peer.key, &source, &body) {
+            return;
+        }
         self.carrier.events.push(Event::Message {
             source,
             destination: self.node.address,
@@ -283,8 +292,11 @@ impl Lane {
 
     /// A packet that a neighbour passes on for others, or for this node.
     fn relayed_in(&mut self, buffer: &mut [u8], range: Range<usize>, class: u8) {
-        let Some(bytes) = buffer.get(range.clone()) else { return };
-        let Some(state) = session::receiver_index(bytes).and_then(|index| self.carrier.by_index(index)) else {
+        let Some(bytes) = buffer.get(range.clone()) else {
+            return;
+        };
+        let Some(state) = session::receiver_index(bytes).and_then(|index| self.carrier.by_index(index))
+        else {
             return self.carrier.dropped(DropReason::NoSession, 1);
         };
         let Some(udp) = &state.datagram else { return };
@@ -380,7 +392,9 @@ impl Lane {
 /// Mark a packet whose datagram met congestion (RFC 6040, section 4.2). False: it can't be marked, drop it.
 fn mark_congested(packet: &mut [u8]) -> bool {
     // The ECN bits are the lower two of the traffic class, which straddles the first two bytes of IPv6.
-    let Some(second) = packet.get_mut(1) else { return false };
+    let Some(second) = packet.get_mut(1) else {
+        return false;
+    };
     if *second >> 4 & CE == 0 {
         return false;
     }

@@ -15,10 +15,10 @@ use socket2::SockAddr;
 use zosnet_core::Address;
 use zosnet_core::datagram::{RELAY_HEADER, RELAY_OVERHEAD};
 use zosnet_core::forward::DropReason;
+use zosnet_core::fragments;
 use zosnet_core::frame::{DATA_HEADER, DataHeader, PACKET_HEADER};
 use zosnet_core::icmp::Problem;
 use zosnet_core::offload::{Checksums, VirtioNetHdr, split_as};
-use zosnet_core::fragments;
 use zosnet_core::session::{self, ENTRY_HEADER, EntryKind, HEADER, OVERHEAD, RESERVED_IID, TAG, Transport};
 
 use crate::counters::Counter;
@@ -250,7 +250,9 @@ impl Lane {
 
     /// Seal the frame that still took packets. Before anything else goes the same way, and at the end of a burst.
     pub(super) fn close_frame(&mut self) {
-        let Some(open) = self.open_frame.take() else { return };
+        let Some(open) = self.open_frame.take() else {
+            return;
+        };
         let OpenFrame {
             transport,
             road,

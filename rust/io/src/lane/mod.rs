@@ -19,6 +19,7 @@ mod bounds;
 pub mod carrier;
 mod connect;
 mod datagrams;
+mod door;
 mod frames;
 mod health;
 mod port;
@@ -34,8 +35,8 @@ use std::sync::Arc;
 
 use zosnet_core::fib::Table;
 use zosnet_core::forward::Node;
-use zosnet_core::offload::Coalescer;
 use zosnet_core::fragments::Fragments;
+use zosnet_core::offload::Coalescer;
 use zosnet_core::session::EntryKind;
 use zosnet_core::waiting::{Limits, Waiting};
 
@@ -48,6 +49,7 @@ use crate::tun::TunQueue;
 use bounds::{Allowance, Hopeless};
 use carrier::Carrier;
 use connect::Connecting;
+use door::Door;
 use frames::OpenFrame;
 use port::Port;
 use sessions::Sessions;
@@ -107,6 +109,7 @@ pub struct Lane {
     connecting: Connecting,
     carrier: Carrier,
     sessions: Sessions,
+    door: Door,
     coalescer: Coalescer,
     /// The UDP port, if this node has one.
     port: Option<Port>,
@@ -177,6 +180,7 @@ impl Lane {
             connecting: Connecting::new(listeners),
             carrier: Carrier::new(Arc::clone(&shared), number),
             sessions: Sessions::new(Arc::clone(&shared)),
+            door: Door::new(Arc::clone(&shared.filter)),
             coalescer,
             port: socket.map(Port::new),
             open_frame: None,

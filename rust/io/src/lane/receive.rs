@@ -50,13 +50,7 @@ struct Run {
 
 /// Whether a payload of Mycelium's suite is taken from the node of `sender`: only while nothing shows that it can do
 /// better. What shows it makes us begin a session.
-fn is_welcome(
-    sessions: &mut Sessions,
-    shared: &Shared,
-    sender: &Entry,
-    plaintext: &[u8],
-    now: f64,
-) -> bool {
+fn is_welcome(sessions: &mut Sessions, shared: &Shared, sender: &Entry, plaintext: &[u8], now: f64) -> bool {
     let says_so = inner::speaks_sessions(plaintext);
     if !shared.suite || !(says_so || sessions.may_be_pinned(&sender.public)) {
         return true;
@@ -268,7 +262,13 @@ impl Lane {
             FromLink::Open { sender, hop_limit } => match self.sessions.of(sender) {
                 Ok(session) => match session.open(payload) {
                     Ok(plaintext) => {
-                        if !is_welcome(&mut self.sessions, &self.shared, sender, plaintext, self.carrier.now) {
+                        if !is_welcome(
+                            &mut self.sessions,
+                            &self.shared,
+                            sender,
+                            plaintext,
+                            self.carrier.now,
+                        ) {
                             return self.carrier.dropped(DropReason::Downgraded, 1);
                         }
                         let opened = forward::opened(&self.node, &header, hop_limit, plaintext);
@@ -339,7 +339,11 @@ impl Lane {
     fn opened(&mut self, outer: &DataHeader, opened: Opened<'_>, key: &[u8; 32]) -> Option<usize> {
         self.count(Counter::Opened, 1);
         match opened {
-            Opened::Tun(packet) => return (!self.claim(packet)).then_some(packet.len()),
+            Opened::Tun(packet) => {
+                let mine = self.lets_in(key, packet) && !self.claim(packet);
+                return mine.then_some(packet.len());
+            }
+            Opened::Message(body) if !self.lets_message_in(key, &outer.src, body) => {}
             Opened::Message(body) => {
                 let (source, destination, key) = (outer.src, outer.dst, *key);
                 self.carrier.events.push(Event::Message {
@@ -382,7 +386,8 @@ impl Lane {
             if is_frame_address(&error.destination) {
                 let peer = self.shared.peers.known(&entry.public)?;
                 let opened = peer.current()?.reopen(&mut sealed).ok()?;
-                let (_, at) = Entries::of(opened).find(|(kind, _)| matches!(kind, EntryKind::Packet { .. }))?;
+                let (_, at) =
+                    Entries::of(opened).find(|(kind, _)| matches!(kind, EntryKind::Packet { .. }))?;
                 return error.for_host(opened.get(at)?).ok();
             }
             let session = self.sessions.of(entry).ok()?;

@@ -149,6 +149,7 @@ impl Lane {
                 link,
                 hop_limit,
             } => {
+                self.door.packet_out(packet, self.carrier.now);
                 let (src, dst) = addresses(packet);
                 match self.sessions.suite(entry, self.carrier.now) {
                     Ok(Suite::Zosnet(peer, transport)) => {
@@ -270,6 +271,7 @@ impl Lane {
         let table = Arc::clone(&self.table);
         match forward::outgoing(&table, &destination, |link| self.carrier.reach(link)) {
             Outgoing::Send { entry, link } => {
+                self.door.message_out(&destination, body, self.carrier.now);
                 let (src, hop_limit) = (self.node.address, OWN_HOP_LIMIT);
                 let dst = destination;
                 match self.sessions.suite(entry, self.carrier.now) {
@@ -315,7 +317,10 @@ impl Lane {
     }
 
     fn send_body(&mut self, way: Way<'_>, session: &Session, body: &[u8]) {
-        let (mut prefix, sessions) = (way.prefix(InnerType::Message, self.shared.suite), &mut self.sessions);
+        let (mut prefix, sessions) = (
+            way.prefix(InnerType::Message, self.shared.suite),
+            &mut self.sessions,
+        );
         let sent = self.carrier.append(way.link, body.len() + COST, |tail| {
             usize::from(seal_into(tail, &mut prefix, sessions, session, [body, &[]]))
         });

@@ -35,11 +35,9 @@ def weighed(peer: int, weight: int, metered: bool = False) -> Happens:
 
 
 def stalled(peer: int, is_stalled: bool = True) -> Happens:
-    return Happens(
-        lambda speaker, now: (speaker.neighbour_stalled if is_stalled else speaker.neighbour_resumed)(
-            peer, now
-        )
-    )
+    if is_stalled:
+        return Happens(lambda speaker, now: speaker.neighbour_stalled(peer, now))
+    return Happens(lambda speaker, now: speaker.neighbour_resumed(peer, now))
 
 
 def costs(talk: Dialogue) -> dict[int, int]:
@@ -100,8 +98,8 @@ def test_a_node_of_our_kind_says_in_its_ihu_that_its_end_is_metered() -> None:
     talk = talk >> Heard(B, Ihu(METERED + 10))
     assert costs(talk)[B] == METERED + 14
     assert talk.speaker.neighbours(talk.now)[0].is_metered
-    talk = talk >> Heard(B, Hello(1)) << Send(B, Ihu(14)), "what it said isn't said back"
-    talk = talk[0] >> Heard(B, Ihu(8192 + 10))
+    talk = talk >> Heard(B, Hello(1)) << Send(B, Ihu(14))  # what it said isn't said back
+    talk = talk >> Heard(B, Ihu(8192 + 10))
     assert costs(talk)[B] == 14, "that is suspicion, which is its own affair"
     stranger = Dialogue(B, static=4) >> measured(B, 0.01) >> Heard(B, Ihu(METERED + 10))
     assert costs(stranger)[B] == 14

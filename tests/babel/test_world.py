@@ -194,7 +194,7 @@ def test_a_silent_link_is_left_at_once_and_taken_again_when_it_speaks() -> None:
 
 
 def test_a_link_that_fails_again_and_again_is_returned_to_less_and_less_often() -> None:
-    """A loose plug: two seconds of silence in every eight, for an hour. Ever fewer flips, and none of ours."""
+    """A loose plug: two seconds of silence in every eight, for an hour."""
     near, across, far = Wiring(0, 2), Wiring(1, 2), Wiring(0, 1, delay=0.02)
     world = World([near, across, far])
     world.run(2.0)

@@ -18,6 +18,7 @@ from zosnet.babel.hold import Hold
 from zosnet.babel.metric import INFINITY, LARGEST
 from zosnet.babel.rate import Bucket
 from zosnet.babel.seqno import next_after
+from zosnet.model.endpoint import MOST_WEIGHT
 from zosnet.model.prefix import Prefix
 from zosnet.wire.babel import Hello, Ihu
 
@@ -48,9 +49,6 @@ METERED = 0x1000
 So other nodes go round it where they can, and 15 such links still add up to a finite metric. An IHU with a
 cost from here to PENALTY, from a node of our own kind, says that its end is metered: then so is ours.
 """
-
-MOST_WEIGHT = 4000
-"""The largest weight that an operator may give a link: less than METERED."""
 
 SHORTEST_RETURN, LONGEST_RETURN = 5.0, 300.0
 """Seconds for which a link that failed must be well before routes return to it, at first and at most.

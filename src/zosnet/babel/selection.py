@@ -12,8 +12,8 @@ A route over a metered link, or over one that doesn't answer, is used only if th
 metrics: see `is_spared`. Among equals in that the metric decides.
 
 A route in use is left for a better one, but not for one over a link that has only just come back: see
-`is_fresh`. Of two links to one node a datagram link is preferred as soon as it is no longer, for what flows in
-streams inside a stream suffers; back it goes only by the usual margin.
+`is_fresh`. Of two links to one node a datagram link is preferred as soon as it is no longer, for what flows
+in streams inside a stream suffers; back it goes only by the usual margin.
 """
 
 from zosnet.babel.metric import INFINITY, is_worth_switching, margin

@@ -28,6 +28,8 @@ class Changes:
     """The difference between the settings in force and the new ones."""
 
     add: tuple[Endpoint, ...]
+    change: tuple[Endpoint, ...]
+    """Peers of which something else is wanted."""
     remove: tuple[Endpoint, ...]
     discovery: bool
     log_level: str | None
@@ -37,6 +39,7 @@ class Changes:
         """Each applied change in words."""
         return [
             *(f"peer added: {endpoint}" for endpoint in self.add),
+            *(f"peer changed: {endpoint}" for endpoint in self.change),
             *(f"peer removed: {endpoint}" for endpoint in self.remove),
             *(["discovery restarted with its new settings"] if self.discovery else []),
             *([f"log level: {self.log_level}"] if self.log_level else []),
@@ -45,7 +48,9 @@ class Changes:
 
 def compare(old: Settings, new: Settings) -> Changes:
     """What a reload from `old` to `new` means."""
+    wishes = {endpoint: endpoint.wishes for endpoint in old.peers}
     return Changes(
+        change=tuple(each for each in new.peers if each.wishes != wishes.get(each, each.wishes)),
         add=tuple(endpoint for endpoint in new.peers if endpoint not in old.peers),
         remove=tuple(endpoint for endpoint in old.peers if endpoint not in new.peers),
         discovery=any(getattr(old, name) != getattr(new, name) for name in _DISCOVERY),

@@ -74,8 +74,8 @@ class FakeDataplane:
         self.pins = set(pins)
         self.renewed: list[bytes] = []
         """Keys of the nodes with whom hands were to be shaken again."""
-        self.batches: list[bytes] = []
-        """What `apply_routes` was given."""
+        self.batches: deque[bytes] = deque(maxlen=_MOST_WAITING)
+        """What `apply_routes` was given of late."""
         self.delivered: list[bytes] = []
         """Packets that came for this node and were no echo request and no watched answer."""
         self.source_ports = count(40_000)

@@ -96,8 +96,8 @@ pub struct SessionInfo {
     pub cipher: &'static str,
     /// Where it stands: `"handshaking"`, `"established"`, `"unanswered"`.
     pub state: &'static str,
-    /// Whether the node is held to sessions.
-    pub pinned: bool,
+    /// `"direct"` over a datagram link to that node, or `"relayed"`.
+    pub via: &'static str,
     /// Seconds since the handshake of the present keys.
     pub age: f64,
     /// Frames sealed and opened under the present keys.
@@ -114,7 +114,7 @@ impl From<Status> for SessionInfo {
             key: status.peer,
             cipher: status.cipher,
             state: status.state,
-            pinned: status.pinned,
+            via: "relayed",
             age: status.age,
             tx_frames: status.tx_frames,
             rx_frames: status.rx_frames,

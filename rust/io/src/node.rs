@@ -301,8 +301,18 @@ impl Node {
             return Vec::new();
         };
         let machine = lock(machine);
-        let all = machine.sessions(sys::now());
-        all.map(SessionInfo::from).collect()
+        let mut all: Vec<_> = machine.sessions(sys::now()).map(SessionInfo::from).collect();
+        drop(machine);
+        let (table, links) = (self.shared.table.get(), self.shared.links.get());
+        for info in &mut all {
+            let entry = table.lookup(&zosnet_core::address_of(&info.key));
+            let link = entry.and_then(|entry| links.get(&entry.primary));
+            let neighbour = link.and_then(|state| state.datagram.as_ref()).map(|udp| udp.peer);
+            if neighbour == Some(info.key) {
+                info.via = "direct";
+            }
+        }
+        all
     }
 
     /// Close a link. Its `LinkDown` follows.

@@ -159,7 +159,7 @@ pub fn session_dict<'py>(py: Python<'py>, info: &SessionInfo) -> PyResult<Bound<
     dict.set_item("suite", "zosnet")?;
     dict.set_item("cipher", info.cipher)?;
     dict.set_item("state", info.state)?;
-    dict.set_item("pinned", info.pinned)?;
+    dict.set_item("via", info.via)?;
     dict.set_item("age", info.age)?;
     dict.set_item("tx_frames", info.tx_frames)?;
     dict.set_item("rx_frames", info.rx_frames)?;

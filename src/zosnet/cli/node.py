@@ -56,6 +56,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
             ("device", device),
             ("listening", " ".join(found["listen"]) or "-"),
             ("peers", f"{found['peers_linked']} linked, {found['peers_wanted']} wanted"),
+            ("sessions", _sessions(found["sessions"], found["pins"])),
             ("routes", f"{found['routes']} in use, {found['queries']} asked for"),
             ("traffic", f"{size(found['tx_bytes'])} sent, {size(found['rx_bytes'])} received"),
             ("up", f"{duration(found['uptime'])}, version {found['version']}"),
@@ -63,6 +64,11 @@ def status(ctx: click.Context, as_json: bool) -> None:
     )
     for finding in found["findings"]:
         say(f"{finding['severity']}: {finding['text']}")
+
+
+def _sessions(by_suite: dict[str, int], pins: int) -> str:
+    counts = ", ".join(f"{count} {suite}" for suite, count in sorted(by_suite.items(), reverse=True))
+    return f"{counts or 'none'}; {pins} nodes pinned"
 
 
 @click.command()

@@ -28,6 +28,7 @@ use crate::link::{DatagramLink, LinkState, bump};
 use crate::peers::{FRAME_RELAYED, Peer};
 
 use super::Lane;
+use super::port::Sent;
 
 /// In front of a frame in a Mycelium data packet.
 const WRAPPER: usize = PACKET_HEADER + DATA_HEADER;
@@ -37,10 +38,11 @@ const LENGTH_AT: usize = PACKET_HEADER + 1;
 const MIN_MTU: usize = 1280;
 
 /// How frames get to one node at the moment.
-#[derive(Clone)]
 pub(super) struct Road {
     pub(super) link: LinkId,
     kind: Kind,
+    /// The longest frame that the peer takes.
+    cap: usize,
     /// The longest frame.
     pub(super) longest: usize,
     hop_limit: u8,
@@ -48,7 +50,6 @@ pub(super) struct Road {
     dst: Address,
 }
 
-#[derive(Clone)]
 enum Kind {
     Direct(Arc<LinkState>, SockAddr),
     Relayed(Arc<LinkState>, SockAddr),
@@ -69,7 +70,7 @@ impl Road {
 /// A frame that still takes small packets.
 pub(super) struct OpenFrame {
     transport: Arc<Transport>,
-    road: Road,
+    road: Arc<Road>,
     class: u8,
     entries: Vec<u8>,
     packets: usize,
@@ -93,8 +94,23 @@ fn add_packet(entries: &mut Vec<u8>, head: &[u8], body: &[u8], partial: bool) {
 }
 
 impl Lane {
+    /// [`Self::road_to`], found again for the packets of one turn.
+    pub(super) fn road(&mut self, peer: &Arc<Peer>, cap: usize, link: LinkId, hop_limit: u8) -> Arc<Road> {
+        if let Some((for_peer, road)) = &self.latest_road
+            && Arc::ptr_eq(for_peer, peer)
+            && road.link == link
+            && road.hop_limit == hop_limit
+            && road.cap == cap
+        {
+            return Arc::clone(road);
+        }
+        let road = Arc::new(self.road_to(peer, cap, link, hop_limit));
+        self.latest_road = Some((Arc::clone(peer), Arc::clone(&road)));
+        road
+    }
+
     /// The road of frames to `peer` through `link`. `cap`: the longest frame that it takes.
-    pub(super) fn road(&self, peer: &Peer, cap: usize, link: LinkId, hop_limit: u8) -> Road {
+    fn road_to(&self, peer: &Peer, cap: usize, link: LinkId, hop_limit: u8) -> Road {
         let state = self.carrier.known.get(&link);
         let datagram = state.and_then(|state| Some((state, state.datagram.as_ref()?)));
         let through_relays = peer.path_frame.load(Relaxed) as usize;
@@ -112,6 +128,7 @@ impl Lane {
         Road {
             link,
             kind,
+            cap,
             longest: longest.min(cap),
             hop_limit,
             src: self.node.address,
@@ -126,6 +143,7 @@ impl Lane {
         Some(Road {
             link,
             kind: Kind::Relayed(Arc::clone(state), udp.target()),
+            cap: usize::MAX,
             longest: udp.max_datagram().saturating_sub(RELAY_OVERHEAD),
             hop_limit: header.hop_limit,
             src: header.src,
@@ -137,7 +155,7 @@ impl Lane {
     pub(super) fn send_framed(
         &mut self,
         transport: &Arc<Transport>,
-        road: &Road,
+        road: &Arc<Road>,
         header: VirtioNetHdr,
         packet: &mut [u8],
     ) {
@@ -215,7 +233,7 @@ impl Lane {
     fn share_frame(
         &mut self,
         transport: &Arc<Transport>,
-        road: &Road,
+        road: &Arc<Road>,
         class: u8,
         header: VirtioNetHdr,
         packet: &mut [u8],
@@ -231,7 +249,7 @@ impl Lane {
             self.close_frame();
             self.open_frame = Some(OpenFrame {
                 transport: Arc::clone(transport),
-                road: road.clone(),
+                road: Arc::clone(road),
                 class,
                 entries: std::mem::take(&mut self.spare_entries),
                 packets: 0,
@@ -379,15 +397,27 @@ impl Lane {
             return true;
         }
         let sent = port.outbox.add(target, class, write);
-        if sent && let Some(udp) = &state.datagram {
-            if udp.sent(1, self.carrier.now) {
-                let _ = self.shared.keeper.post(ToKeeper::Watch);
-            }
-            state.figures.tx_packets.fetch_add(1, Relaxed);
-            state.figures.tx_bytes.fetch_add(length as u64, Relaxed);
-            self.carrier.touch(state.up.link);
+        if sent && let Some(other) = port.sent.add(state, length) {
+            self.tell_sent(other);
         }
         sent
+    }
+
+    /// Tell a link what was sent over it: once for many datagrams.
+    fn tell_sent(&mut self, sent: Sent) {
+        let Some((state, udp)) = sent
+            .link
+            .as_ref()
+            .and_then(|link| Some((link, link.datagram.as_ref()?)))
+        else {
+            return;
+        };
+        if udp.sent(sent.datagrams, self.carrier.now) {
+            let _ = self.shared.keeper.post(ToKeeper::Watch);
+        }
+        state.figures.tx_packets.fetch_add(sent.datagrams, Relaxed);
+        state.figures.tx_bytes.fetch_add(sent.bytes, Relaxed);
+        self.carrier.touch(state.up.link);
     }
 
     /// Send what waits, when that is enough for a call of its own, or `all` of it.
@@ -397,6 +427,8 @@ impl Lane {
             return;
         }
         let flushed = port.outbox.flush(&port.socket);
+        let sent = std::mem::take(&mut port.sent);
+        self.tell_sent(sent);
         self.count(Counter::UdpTx, flushed.datagrams as u64);
         self.count(Counter::UdpTxCalls, flushed.calls as u64);
         self.count(Counter::UdpRefused, flushed.refused as u64);

@@ -42,6 +42,7 @@ use zosnet_core::waiting::{Limits, Waiting};
 
 use crate::counters::Counter;
 use crate::handoff::LinkId;
+use crate::peers::Peer;
 use crate::shared::{Shared, ToLane};
 use crate::sys::{self, Epoll, Ready};
 use crate::tun::TunQueue;
@@ -50,7 +51,7 @@ use bounds::{Allowance, Hopeless};
 use carrier::Carrier;
 use connect::Connecting;
 use door::Door;
-use frames::OpenFrame;
+use frames::{OpenFrame, Road};
 use port::Port;
 use sessions::Sessions;
 
@@ -115,6 +116,8 @@ pub struct Lane {
     port: Option<Port>,
     /// A session frame that still takes packets of this burst.
     open_frame: Option<OpenFrame>,
+    /// The road that packets of this turn took last.
+    latest_road: Option<(Arc<Peer>, Arc<Road>)>,
     /// Memory for the next one.
     spare_entries: Vec<u8>,
     /// Memory for the entries of one frame.
@@ -184,6 +187,7 @@ impl Lane {
             coalescer,
             port: socket.map(Port::new),
             open_frame: None,
+            latest_road: None,
             spare_entries: Vec::new(),
             entry_list: Vec::new(),
             fragments: Fragments::new(),

@@ -10,6 +10,7 @@ use zosnet_core::session::{self, ENTRY_HEADER, EntryKind, Transport};
 
 use crate::counters::Counter;
 use crate::handoff::LinkId;
+use crate::link::LinkState;
 use crate::sys::Ready;
 use crate::udp::batch::{MESSAGE_ROOM, MESSAGES, Receiver};
 use crate::udp::outbox::Outbox;
@@ -21,10 +22,37 @@ use super::{Lane, Token};
 /// Hop limit of what this node makes itself: 64, less itself.
 const OWN_HOP_LIMIT: u8 = 63;
 
+/// What was queued for one link, and is still to be told.
+#[derive(Default)]
+pub(super) struct Sent {
+    pub(super) link: Option<Arc<LinkState>>,
+    pub(super) datagrams: u64,
+    pub(super) bytes: u64,
+}
+
+impl Sent {
+    /// One more datagram. What was for another link comes back.
+    pub(super) fn add(&mut self, link: &Arc<LinkState>, bytes: usize) -> Option<Self> {
+        let same = self.link.as_ref().is_some_and(|known| Arc::ptr_eq(known, link));
+        let other = (!same).then(|| {
+            let link = Some(Arc::clone(link));
+            let fresh = Self {
+                link,
+                ..Self::default()
+            };
+            std::mem::replace(self, fresh)
+        });
+        self.datagrams += 1;
+        self.bytes += bytes as u64;
+        other.filter(|other| other.link.is_some())
+    }
+}
+
 /// Socket, and what moves through it.
 pub(super) struct Port {
     pub(super) socket: UdpSocket,
     pub(super) outbox: Outbox,
+    pub(super) sent: Sent,
     pub(super) receiver: Receiver,
     pub(super) buffer: Vec<u8>,
     /// The socket takes nothing: told when it does again, and nothing is read from the TUN meanwhile.
@@ -36,6 +64,7 @@ impl Port {
         Self {
             socket,
             outbox: Outbox::default(),
+            sent: Sent::default(),
             receiver: Receiver::default(),
             buffer: vec![0; MESSAGES * MESSAGE_ROOM],
             blocked: false,
@@ -47,6 +76,7 @@ impl Lane {
     /// The end of a turn: seal and send what is left, and wait for the socket if it takes nothing.
     pub(super) fn finish_frames(&mut self) {
         self.close_frame();
+        self.latest_road = None;
         self.send_for_datagrams();
         self.settle_outbox(true);
         let Some(port) = &mut self.port else { return };

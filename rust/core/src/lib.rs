@@ -17,6 +17,7 @@
 //! | [`datagram`] | `udp://` links: handshake, control channel, liveness, MTU, tags of relayed packets |
 //! | [`forward`] | what to do with a packet |
 //! | [`fragments`] | packets in pieces, where no frame holds them |
+//! | [`path`] | the longest frame that gets through relays |
 //! | [`filter`] | what may come in for this host: flows, rules, refusals |
 #![forbid(unsafe_code)]
 
@@ -31,6 +32,7 @@ pub mod icmp;
 pub mod inner;
 pub mod ipv6;
 pub mod offload;
+pub mod path;
 mod reason;
 pub mod session;
 pub mod suite;

@@ -29,6 +29,8 @@ pub struct Peer {
     pub unanswered: AtomicBool,
     /// The longest frame that the way to it is known to take through relays.
     pub path_frame: AtomicU32,
+    /// The link that packets for it took last.
+    link: AtomicU32,
     current: Mutex<Option<Arc<Transport>>>,
     generation: AtomicU32,
     wanted_ms: AtomicU64,
@@ -42,10 +44,16 @@ impl Peer {
             pinned: AtomicBool::new(false),
             unanswered: AtomicBool::new(false),
             path_frame: AtomicU32::new(FRAME_RELAYED as u32),
+            link: AtomicU32::new(0),
             current: Mutex::new(None),
             generation: AtomicU32::new(0),
             wanted_ms: AtomicU64::new(0),
         }
+    }
+
+    /// Packets for it take this link now. Whether the last one took another.
+    pub fn takes(&self, link: u32) -> bool {
+        self.link.load(Ordering::Relaxed) != link && self.link.swap(link, Ordering::Relaxed) != link
     }
 
     /// Moves with each change of [`Self::current`].

@@ -8,9 +8,11 @@
 //! |---|---|
 //! | [`queue`] | what waits for the keeper |
 //! | `links` | what the machine of datagram links wants |
+//! | `paths` | what frames get through relays |
 //! | `sessions` | what the machine of sessions wants |
 
 mod links;
+mod paths;
 pub mod queue;
 mod sessions;
 

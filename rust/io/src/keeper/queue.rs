@@ -27,6 +27,8 @@ pub enum ToKeeper {
     Renew([u8; 32]),
     /// The first frame was opened under this index.
     Heard(u32),
+    /// Packets for the node of this key go another way now.
+    Rerouted([u8; 32]),
     /// The keys for the node are used up, or gone.
     UsedUp([u8; 32]),
     /// A frame came under an index that isn't in use, from this remote end.
@@ -66,9 +68,12 @@ impl ToKeeper {
             Self::Frame(..) | Self::Wrapped(..) | Self::Strange(..) | Self::Datagram(_, _, false) => {
                 Some(STRANGERS)
             }
-            Self::Datagram(_, _, true) | Self::Entry(..) | Self::Want(_) | Self::Plain(..) | Self::Watch => {
-                Some(PEERS)
-            }
+            Self::Rerouted(_)
+            | Self::Datagram(_, _, true)
+            | Self::Entry(..)
+            | Self::Want(_)
+            | Self::Plain(..)
+            | Self::Watch => Some(PEERS),
             _ => None,
         }
     }

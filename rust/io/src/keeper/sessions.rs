@@ -12,6 +12,7 @@ use crate::shared::{Shared, ToLane, lock};
 use crate::udp::{batch, socket};
 
 use super::ToKeeper;
+use super::paths::Paths;
 
 /// See the module.
 pub struct Sessions {
@@ -19,6 +20,7 @@ pub struct Sessions {
     socket: Option<Arc<UdpSocket>>,
     is_v6: bool,
     machine: Arc<Mutex<session::Keeper>>,
+    paths: Paths,
 }
 
 impl Sessions {
@@ -29,6 +31,7 @@ impl Sessions {
         // Set once, here.
         drop(shared.sessions.set(Arc::clone(&machine)));
         Self {
+            paths: Paths::new(Arc::clone(&shared)),
             shared,
             socket,
             is_v6,
@@ -42,12 +45,14 @@ impl Sessions {
 
     /// When [`Self::wake`] is wanted.
     pub fn deadline(&self) -> Option<f64> {
-        self.machine().deadline()
+        let due = [self.machine().deadline(), self.paths.deadline()];
+        due.into_iter().flatten().min_by(f64::total_cmp)
     }
 
     /// Do what is due.
     pub fn wake(&mut self, now: f64) {
         self.machine().wake(now);
+        self.paths.wake(now);
     }
 
     /// Named totals.
@@ -61,6 +66,7 @@ impl Sessions {
             ToKeeper::Want(key) => self.machine().want(&key, now),
             ToKeeper::Renew(key) => self.machine().renew(&key, now),
             ToKeeper::Heard(index) => self.machine().heard(index, now),
+            ToKeeper::Rerouted(key) => self.paths.suspect(&key, now),
             ToKeeper::UsedUp(key) => self.machine().used_up(&key, now),
             ToKeeper::Frame(bytes, from) => self.machine().receive(&bytes, From::Link(from), now),
             ToKeeper::Wrapped(bytes, from) => self.machine().receive(&bytes, From::Overlay(from), now),
@@ -85,11 +91,12 @@ impl Sessions {
         match kind {
             EntryKind::PathProbe => {
                 let key = inbound.peer.key;
-                let answer = body.get(..8).unwrap_or(&body).to_vec();
+                let answer = body.get(..4).unwrap_or(&body).to_vec();
                 let _ = self
                     .shared
                     .post(0, ToLane::Entry(key, EntryKind::PathProbeAck, answer));
             }
+            EntryKind::PathProbeAck => self.paths.answered(&inbound.peer.key, &body, now),
             EntryKind::Close => self.machine().closed(index, now),
             _ => {}
         }

@@ -105,6 +105,9 @@ impl Lane {
             return Arc::clone(road);
         }
         let road = Arc::new(self.road_to(peer, cap, link, hop_limit));
+        if peer.takes(link) && !matches!(road.kind, Kind::Direct(..)) {
+            let _ = self.shared.keeper.post(ToKeeper::Rerouted(peer.key));
+        }
         self.latest_road = Some((Arc::clone(peer), Arc::clone(&road)));
         road
     }

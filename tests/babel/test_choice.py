@@ -105,6 +105,8 @@ def test_a_node_of_our_kind_says_in_its_ihu_that_its_end_is_metered() -> None:
     assert costs(stranger)[B] == 14
     ours = talk_over("udp") >> weighed(B, 7, True) >> Heard(B, Hello(1))
     ours << Send(B, Ihu(METERED + 21))
+    heavy = talk_over("udp") >> weighed(B, 4000) >> measured(B, 2.0) >> measured(B, 2.0) >> measured(B, 2.0)
+    heavy >> Heard(B, Hello(1)) << Send(B, Ihu(METERED - 1))
 
 
 def test_flows_are_spread_over_two_equal_links_to_one_node() -> None:

@@ -163,10 +163,13 @@ class Neighbour:
         return hello
 
     def take_ihu(self) -> Ihu:
-        """The answer to its Hellos, with what this end thinks of the link; not what it heard of the other."""
+        """The answer to its Hellos, with what this end thinks of the link; not what it heard of the other.
+
+        The cost is cut below METERED, so that what is added to it is told apart.
+        """
         self.ihu_due = False
-        own = min(LARGEST, self.link.total + self.weight + (METERED if self.metered else 0))
-        return Ihu(INFINITY if self.is_stalled else own)
+        own = min(METERED - 1, self.link.total + self.weight)
+        return Ihu(INFINITY if self.is_stalled else own + METERED if self.metered else own)
 
     def receive_ihu(self, rx_cost: int, rtt: float | None, now: float) -> bool:
         """It answers.

@@ -234,7 +234,9 @@ class Driver:
         self._routed[event.link] = event.key
         cost = static_cost(event.proto, address.ip)
         wanted = event.token is not None
-        self._speaker.neighbour_up(event.link, cost, now, wanted=wanted, kind=event.proto)
+        self._speaker.neighbour_up(
+            event.link, cost, now, wanted=wanted, kind=event.proto, place=event.remote_ip
+        )
 
     def _lose(self, link: int, reason: str, now: float) -> None:
         if link in self._routed:

@@ -202,8 +202,7 @@ impl Endpoint {
     }
 
     /// Stop delivering control, or go on: the peer is slowed down once a window is full.
-    pub fn pause(&mut self, link: Id, paused: bool, now: f64) {
-        self.now = now;
+    pub fn pause(&mut self, link: Id, paused: bool) {
         let Some(found) = self.links.get_mut(&link) else {
             return;
         };

@@ -6,4 +6,5 @@ mod handshake;
 mod hostile;
 mod lanes;
 mod path;
+mod vectors;
 mod world;

@@ -55,7 +55,7 @@ pub struct Endpoint {
     pub(super) dirty: BTreeSet<Id>,
     /// Nothing is due before this.
     next: f64,
-    now: f64,
+    pub(super) now: f64,
 }
 
 impl Endpoint {

@@ -82,14 +82,7 @@ fn a_flood_of_initiations_is_bounded_and_running_links_go_on() {
     world.start_traffic(0, 0.005, 300);
     // Whole initiations for the right key, each from its own source, none of which receives anything.
     let mut numbers = Numbers(9);
-    let mut template = Vec::new();
-    for seed in 0..300 {
-        let mut other = World::new(1000 + seed, vec![config(3)]);
-        other.record = true;
-        other.nodes[0].endpoint.dial(1, address(1), None, 5.0, 0.0);
-        other.drain(0);
-        template.push(other.tape[0].1.datagram.clone());
-    }
+    let template = initiations(300);
     let begun = world.now;
     let mut sent = 0;
     for round in 0..200 {
@@ -166,4 +159,36 @@ fn no_answer_is_longer_than_the_question() {
     world.nodes[1].endpoint.receive(&mut short, address(5), now);
     world.drain(1);
     assert_eq!(world.tape.len(), 0);
+}
+
+/// Whole initiations, each under an index of its own.
+fn initiations(count: u64) -> Vec<Vec<u8>> {
+    let made = (0..count).map(|seed| {
+        let mut other = World::new(1000 + seed, vec![config(3)]);
+        other.record = true;
+        other.nodes[0].endpoint.dial(1, address(1), None, 5.0, 0.0);
+        other.drain(0);
+        other.tape[0].1.datagram.clone()
+    });
+    made.collect()
+}
+
+#[test]
+fn a_slow_flood_leaves_only_as_many_half_open_as_are_taken_on_trust() {
+    let mut world = World::pair(4);
+    for (number, datagram) in initiations(300).into_iter().enumerate() {
+        let from = std::net::SocketAddr::from(([203, 0, 113, number as u8], 5));
+        world.deliver_at(
+            world.now,
+            Flight {
+                from,
+                to: address(1),
+                datagram,
+            },
+        );
+        world.run(0.01);
+    }
+    let limit = config(1).limits.cookies_from;
+    assert_eq!(world.nodes[1].endpoint.half_open(), limit);
+    assert!(world.nodes[1].endpoint.counters().cookies > 200);
 }

@@ -279,3 +279,57 @@ fn a_spoofed_source_moves_nothing() {
         .sum();
     assert!(there < 5000, "{there}");
 }
+
+#[test]
+fn an_answer_that_sleep_swallowed_is_no_reason_to_give_up() {
+    let mut world = World::pair(14);
+    world.connect(0, 1);
+    world.start_traffic(0, 0.01, 100);
+    world.run(1.0);
+    world.path.cut = true;
+    world.run(0.06);
+    world.nodes[0].asleep = true;
+    world.path.cut = false;
+    world.run(600.0);
+    world.nodes[0].asleep = false;
+    let now = world.now;
+    world.nodes[0].endpoint.wake(now);
+    world.drain(0);
+    world.run(2.0);
+    assert!(world.is_up(0) && world.is_up(1));
+    let downs = world.downs(0);
+    assert!(
+        downs.iter().all(|(_, reason)| reason.contains("linked anew")),
+        "{downs:?}"
+    );
+}
+
+#[test]
+fn a_link_that_the_peer_still_has_is_not_made_anew() {
+    let mut world = World::pair(12);
+    let ids = world.connect(0, 1);
+    world.run(2.0);
+    world.start_traffic(0, 0.02, 200);
+    // Handshakes get through, what the link itself sends doesn't.
+    world.path.drops = Some(|flight| flight.from == address(0) && flight.datagram[0] > 0x14);
+    world.run(5.0);
+    assert!(world.nodes[1].endpoint.counters().completed == 1);
+    world.path.drops = None;
+    world.run(1.0);
+    assert_eq!((world.link(0).link, world.link(1).link), ids);
+    assert!(!world.link(0).stalled);
+}
+
+#[test]
+fn silence_says_nothing_about_sizes() {
+    let mut world = World::pair(13);
+    world.connect(0, 1);
+    world.path.cut = true;
+    world.run(0.9);
+    world.path.cut = false;
+    world.run(5.0);
+    assert_eq!(
+        (world.link(0).max_datagram, world.link(1).max_datagram),
+        (1472, 1472)
+    );
+}

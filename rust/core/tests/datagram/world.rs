@@ -34,6 +34,8 @@ pub struct Path {
     /// Largest IP packet.
     pub mtu: usize,
     pub cut: bool,
+    /// What doesn't get through.
+    pub drops: Option<fn(&Flight) -> bool>,
 }
 
 impl Default for Path {
@@ -45,6 +47,7 @@ impl Default for Path {
             twice: 0.0,
             mtu: 1500,
             cut: false,
+            drops: None,
         }
     }
 }
@@ -177,6 +180,9 @@ impl World {
             self.tape.push((self.now, flight.clone()));
         }
         let headers = if flight.to.is_ipv6() { 48 } else { 28 };
+        if self.path.drops.is_some_and(|drops| drops(&flight)) {
+            return;
+        }
         if self.path.cut || flight.datagram.len() + headers > self.path.mtu {
             return;
         }

@@ -2,6 +2,7 @@
 //! corpus on a stable compiler, `cargo fuzz run --fuzz-dir . <target>` over what the fuzzer finds (nightly, or
 //! stable with `RUSTC_BOOTSTRAP=1`). They panic when broken.
 
+mod datagram;
 mod filter;
 mod offload;
 
@@ -10,6 +11,7 @@ use zosnet_core::forward::{FromLink, FromTun, LinkState, Node, Opened, from_link
 use zosnet_core::frame::{self, DataHeader, Frame, FrameError};
 use zosnet_core::{Address, checksum, icmp, ipv6, upper};
 
+pub use datagram::{link_datagrams, link_frames, link_offer};
 pub use filter::filter_packet;
 pub use offload::{coalesce, offload_split};
 

@@ -3,6 +3,8 @@
 use super::*;
 
 const CASES: usize = 1000;
+/// Each of these makes a handshake first.
+const DEAR_CASES: usize = 40;
 
 /// SplitMix64: the same numbers in every run.
 struct Numbers(u64);
@@ -27,9 +29,14 @@ impl Numbers {
 
 /// Run `property` over random bytes, `seeds`, and changed `seeds`.
 fn check(property: impl Fn(&[u8]), seeds: &[Vec<u8>]) {
+    check_times(CASES, property, seeds);
+}
+
+/// The same for a property that is dear.
+fn check_times(cases: usize, property: impl Fn(&[u8]), seeds: &[Vec<u8>]) {
     let mut numbers = Numbers(1);
     seeds.iter().for_each(|seed| property(seed));
-    for _ in 0..CASES {
+    for _ in 0..cases {
         property(&numbers.bytes(400));
         let mut input = seeds.get(numbers.below(seeds.len())).cloned().unwrap_or_default();
         for _ in 0..numbers.below(4) {
@@ -182,4 +189,51 @@ fn filter_packet_holds() {
             [record, record].concat(),
         ],
     );
+}
+
+#[test]
+fn link_offer_holds() {
+    let seed = [
+        &[1, 3, 4, 0, 5, 220, 0, 0, 1, 2, 3, 4, 9, 9, 9, 9, 9, 9, 9, 9][..],
+        &[1, 0, 4, 1, 2, 3, 4, 7, 0, 1, 8, 0, 0, 2, 0, 0],
+    ]
+    .concat();
+    check(link_offer, &[seed]);
+}
+
+#[test]
+fn link_frames_hold() {
+    let ping = [&[1, 0, 12][..], &[0, 0, 0, 1], &[0; 8]].concat();
+    let data = [&[3, 0, 12][..], &[0; 8], b"abcd"].concat();
+    let ahead = [&[3, 0, 10][..], &[0, 0, 0, 0, 0, 0, 0, 6], b"gh"].concat();
+    let ack = [
+        &[4, 0, 20][..],
+        &[0, 0, 0, 0, 0, 0, 4, 0],
+        &[0, 1, 0, 0],
+        &[0, 0, 0, 4, 0, 0, 4, 0],
+    ]
+    .concat();
+    let others = [
+        5, 0, 2, 111, 107, 6, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 8, 0, 4, 0, 0, 0, 1, 9, 0, 4, 0, 0, 0, 1,
+    ];
+    let seeds: Vec<Vec<u8>> = [&ping, &data, &ahead, &ack, &others.to_vec()]
+        .iter()
+        .map(|frame| [&[frame.len() as u8][..], frame, &[frame.len() as u8], frame].concat())
+        .collect();
+    check_times(
+        DEAR_CASES,
+        link_frames,
+        &[seeds.clone(), vec![seeds.concat()]].concat(),
+    );
+}
+
+#[test]
+fn link_datagrams_hold() {
+    let control = [&[0x15, 0, 0, 0, 0, 0, 0, 0][..], &[0; 40]].concat();
+    let seeds = [control.clone(), [&[0x16][..], &control[1..], &[1; 30]].concat()];
+    let seeds: Vec<Vec<u8>> = seeds
+        .iter()
+        .map(|one| [&[one.len() as u8][..], one].concat())
+        .collect();
+    check_times(DEAR_CASES, link_datagrams, &seeds);
 }

@@ -164,3 +164,84 @@ impl Channel {
         Arc::new(LinkKeys::new(Arc::clone(shared), self.sending.clone(), receiving))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::keys::OpenError;
+    use super::*;
+    use zeroize::Zeroizing;
+
+    fn ends() -> [(Channel, Arc<Shared>); 2] {
+        let [one, other] = [7, 8].map(|byte| Zeroizing::new([byte; 32]));
+        let cipher = Cipher::Aes256Gcm;
+        let here = Channel::new(cipher, one.clone(), other.clone(), 0.0).unwrap();
+        let there = Channel::new(cipher, other, one, 0.0).unwrap();
+        let shared = |indexes| Arc::new(Shared::new(indexes, [0; 32], [1, 1], 1252));
+        [(here, shared([1, 2])), (there, shared([2, 1]))]
+    }
+
+    fn relayed(keys: &LinkKeys) -> Vec<u8> {
+        let mut buf = vec![0; 60];
+        keys.wrap(0, 1, &[4; 16], &[5; 16], &mut buf).unwrap();
+        buf
+    }
+
+    #[test]
+    fn late_frames_of_the_epoch_before_count_for_a_while() {
+        let [(mut here, _), (mut there, _)] = ends();
+        let [mut early, mut late] = [0, 1].map(|_| here.seal(2, b"before").unwrap());
+        here.ratchet(0, 100.0);
+        let mut after = here.seal(2, b"after").unwrap();
+        let opened = there.open(&mut after, 100.0).unwrap();
+        assert!(opened.stepped && opened.newest && opened.plaintext == b"after");
+        let opened = there.open(&mut early, 114.9).unwrap();
+        assert!(!opened.stepped && !opened.newest);
+        assert_eq!(there.open(&mut late, 115.1).err(), Some(Refusal::Forged));
+    }
+
+    #[test]
+    fn lanes_alone_lead_to_the_next_epoch() {
+        let [(mut here, sends), (mut there, receives)] = ends();
+        let before = here.lane_keys(&sends);
+        let [early, late] = [0, 1].map(|_| relayed(&before));
+        here.ratchet(sends.wrapped(), 100.0);
+        let keys = there.lane_keys(&receives);
+        assert!(!there.wake(&receives, 100.0));
+        assert!(keys.unwrap(&relayed(&here.lane_keys(&sends))).is_ok());
+        assert!(there.wake(&receives, 100.0));
+        let keys = there.lane_keys(&receives);
+        assert!(keys.unwrap(&early).is_ok());
+        assert!(keys.unwrap(&relayed(&here.lane_keys(&sends))).is_ok());
+        assert!(!there.wake(&receives, 114.0) && there.wake(&receives, 115.5));
+        assert_eq!(there.lane_keys(&receives).unwrap(&late), Err(OpenError::Epoch));
+    }
+
+    #[test]
+    fn an_epoch_cannot_be_skipped() {
+        let [(mut here, _), (mut there, _)] = ends();
+        here.ratchet(0, 1.0);
+        here.ratchet(0, 2.0);
+        let mut frame = here.seal(2, b"x").unwrap();
+        assert_eq!(there.open(&mut frame, 2.0).err(), Some(Refusal::Forged));
+    }
+
+    #[test]
+    fn a_key_is_worn_by_time_or_by_frames() {
+        let [(mut here, _), _] = ends();
+        assert!(!here.is_worn(0, 599.0) && here.is_worn(0, 600.0));
+        assert!(!here.is_worn(KEY_FRAMES - 1, 1.0) && here.is_worn(KEY_FRAMES, 1.0));
+        here.ratchet(KEY_FRAMES, 1.0);
+        assert!(!here.is_worn(KEY_FRAMES, 2.0) && here.is_worn(2 * KEY_FRAMES, 2.0));
+    }
+
+    #[test]
+    fn all_epochs_go_round() {
+        let [(mut here, _), (mut there, _)] = ends();
+        for epoch in 0..600 {
+            let mut frame = here.seal(2, b"x").unwrap();
+            assert!(there.open(&mut frame, f64::from(epoch)).is_ok());
+            here.ratchet(0, f64::from(epoch));
+        }
+    }
+}

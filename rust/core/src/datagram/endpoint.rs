@@ -55,7 +55,7 @@ pub struct Endpoint {
     pub(super) dirty: BTreeSet<Id>,
     /// Nothing is due before this.
     next: f64,
-    now: f64,
+    pub(super) now: f64,
 }
 
 impl Endpoint {
@@ -202,8 +202,7 @@ impl Endpoint {
     }
 
     /// Stop delivering control, or go on: the peer is slowed down once a window is full.
-    pub fn pause(&mut self, link: Id, paused: bool, now: f64) {
-        self.now = now;
+    pub fn pause(&mut self, link: Id, paused: bool) {
         let Some(found) = self.links.get_mut(&link) else {
             return;
         };

@@ -23,6 +23,14 @@ pub(super) struct Closing {
 }
 
 impl Endpoint {
+    /// An authentic control frame of a link with this plaintext, for tests and fuzzing: what a peer with the
+    /// right keys may send.
+    #[doc(hidden)]
+    pub fn receive_plaintext(&mut self, link: Id, plaintext: &[u8], from: SocketAddr, now: f64) {
+        self.now = now;
+        self.handle(link, (plaintext, true), from, now);
+    }
+
     /// Type 0x15.
     pub(super) fn control(&mut self, datagram: &mut [u8], from: SocketAddr, now: f64) {
         let Some((_, index, _, _)) = wire::control(datagram) else {

@@ -57,8 +57,12 @@ impl Link {
         self.ping_due |= verdict.ping || self.outgoing.ask_for_room(now);
         self.outgoing.wake(self.rtt.smoothed(), self.rtt.timeout(), now);
         self.update_keys(actions, now);
-        self.probe(&seen, actions, counters, now);
         self.flush(actions, now);
+        if self.probe(&seen, actions, counters, now) {
+            // Whether anything gets through, whatever becomes of the probe.
+            self.ping_due = true;
+            self.flush(actions, now);
+        }
         self.measure(actions, now);
         let seen = self.seen();
         self.due = self.deadline(&seen, now);
@@ -163,22 +167,30 @@ impl Link {
         }
     }
 
-    fn probe(&mut self, seen: &Seen, actions: &mut VecDeque<Action>, counters: &mut Counters, now: f64) {
+    /// Try a size, if it is time to.
+    fn probe(
+        &mut self,
+        seen: &Seen,
+        actions: &mut VecDeque<Action>,
+        counters: &mut Counters,
+        now: f64,
+    ) -> bool {
         if self.live.is_stalled() {
             self.mtu.hold(now);
-            return;
+            return false;
         }
         let flows = self.flows(seen, now);
         let heard = self.live.heard_at();
         let (probe, found) = self.mtu.probe(seen.timeout, flows, heard, now);
         self.found(found, actions, counters);
-        if let Some(Probe { id, size }) = probe {
-            let mut plaintext = Vec::new();
-            control::encode(&Frame::Probe { id }, &mut plaintext);
-            control::pad(&mut plaintext, (size as usize).saturating_sub(OVERHEAD));
-            self.transmit(&plaintext, true, actions, now);
-            self.ping_due = true;
-        }
+        let Some(Probe { id, size }) = probe else {
+            return false;
+        };
+        let mut plaintext = Vec::new();
+        control::encode(&Frame::Probe { id }, &mut plaintext);
+        control::pad(&mut plaintext, (size as usize).saturating_sub(OVERHEAD));
+        self.transmit(&plaintext, true, actions, now);
+        true
     }
 
     fn measure(&mut self, actions: &mut VecDeque<Action>, now: f64) {

@@ -132,13 +132,14 @@ impl Live {
         now - seen.data <= FLOWING
     }
 
-    /// How long silence may last after the first ping.
-    fn patience(&self, seen: &Seen) -> f64 {
-        if seen.data > self.heard {
+    /// When silence after the first ping is a stall.
+    fn stall_at(&self, seen: &Seen) -> f64 {
+        let patience = if seen.data > self.heard {
             seen.stall
         } else {
             seen.stall.max(QUIET_STALL)
-        }
+        };
+        self.asked.map_or(f64::INFINITY, |asked| asked + patience)
     }
 
     /// When the next ping is due.
@@ -169,7 +170,7 @@ impl Live {
                 self.stalled = None;
                 verdict.stalled = Some(false);
             }
-            (None, Some(silence)) if silence >= self.patience(seen) => {
+            (None, Some(_)) if now >= self.stall_at(seen) => {
                 self.stalled = Some(now);
                 verdict.stalled = Some(true);
             }
@@ -181,16 +182,16 @@ impl Live {
         verdict.revive = unanswered.is_some_and(|unanswered| unanswered >= revive.max(2.0 * seen.timeout));
         verdict.dead = silence >= DEAD && unanswered.is_some_and(|unanswered| unanswered >= PROBED);
         verdict.slept = woke;
-        verdict.ping = woke || now >= self.next_ping(seen, now) - 1e-6;
+        verdict.ping = woke || now >= self.next_ping(seen, now);
         verdict
     }
 
     /// When [`Live::wake`] has something to do.
     pub(super) fn deadline(&self, seen: &Seen, now: f64) -> f64 {
-        let stall = match (self.stalled, self.asked) {
-            (None, Some(asked)) => asked + self.patience(seen),
-            (Some(_), None) => now,
-            _ => f64::INFINITY,
+        let stall = match self.stalled {
+            None => self.stall_at(seen),
+            Some(_) if self.asked.is_none() => now,
+            Some(_) => f64::INFINITY,
         };
         self.next_ping(seen, now).min(stall).min(now + LOOK)
     }

@@ -57,3 +57,35 @@ pub const TYPES: std::ops::RangeInclusive<u8> = wire::INITIATION..=wire::CONTROL
 pub const PING_MS: u64 = 50;
 /// What a new peer has room for on the control stream before it said so.
 const FIRST_ROOM: usize = 64 << 10;
+
+/// Decoders of what a peer says, for fuzzing.
+#[doc(hidden)]
+pub mod decoders {
+    use super::control::{Frames, encode};
+    use super::offer::Offer;
+
+    /// Whether an offer is one; it must then mean the same when it is written again.
+    #[must_use]
+    pub fn offer(bytes: &[u8]) -> bool {
+        let offer = Offer::decode(bytes);
+        if let Some(offer) = offer {
+            assert_eq!(Offer::decode(&offer.encode(0)), Some(offer));
+            assert_eq!(Offer::decode(&offer.encode(bytes.len())), Some(offer));
+        }
+        offer.is_some()
+    }
+
+    /// The number of well-formed frames at the start of a plaintext; each must mean the same when it is
+    /// written again.
+    #[must_use]
+    pub fn frames(plaintext: &[u8]) -> usize {
+        let frames = Frames(plaintext).map_while(Result::ok);
+        frames
+            .inspect(|frame| {
+                let mut written = Vec::new();
+                encode(frame, &mut written);
+                assert_eq!(Frames(&written).next().as_ref(), Some(&Ok(frame.clone())));
+            })
+            .count()
+    }
+}

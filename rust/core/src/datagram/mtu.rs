@@ -109,7 +109,7 @@ impl Mtu {
         now: f64,
     ) -> (Option<Probe>, Option<Found>) {
         let found = self.expire(timeout, heard, now);
-        if self.waiting.is_some() || now < self.next - 1e-6 {
+        if self.waiting.is_some() || now < self.next {
             return (None, found);
         }
         if !self.is_searching() && now >= self.confirmed + RAISE && self.current < self.max {
@@ -134,7 +134,7 @@ impl Mtu {
 
     fn expire(&mut self, timeout: f64, heard: f64, now: f64) -> Option<Found> {
         let waiting = self.waiting?;
-        if now < waiting.sent + Self::patience(timeout) - 1e-6 {
+        if now < waiting.sent + Self::patience(timeout) {
             return None;
         }
         self.waiting = None;

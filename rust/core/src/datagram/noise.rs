@@ -213,3 +213,52 @@ pub(crate) fn public(secret: &[u8; KEY]) -> Option<[u8; KEY]> {
     dh.set(secret);
     dh.pubkey().try_into().ok()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const HEADER: [u8; 8] = [0x11, 1, 0, 0, 0, 0, 0, 1];
+
+    fn secret(byte: u8) -> Secret {
+        Zeroizing::new([byte; 32])
+    }
+
+    #[test]
+    fn keys_of_low_order_end_a_handshake() {
+        let mut one = [0; 32];
+        one[0] = 1;
+        for low in [[0; 32], one] {
+            let ik = Handshake::initiator(Pattern::Ik, &secret(1), Some(&low), &HEADER, secret(2));
+            assert!(ik.unwrap().write(&[], &mut Vec::new()).is_none());
+            let mut xx = Handshake::responder(Pattern::Xx, &secret(1), &HEADER, secret(2)).unwrap();
+            assert!(xx.read(&low).is_some());
+            assert!(xx.write(&[], &mut Vec::new()).is_none());
+        }
+    }
+
+    #[test]
+    fn another_header_or_pattern_is_another_handshake() {
+        let key = public(&secret(1)).unwrap();
+        let mut message = Vec::new();
+        let ik = Handshake::initiator(Pattern::Ik, &secret(3), Some(&key), &HEADER, secret(2));
+        ik.unwrap().write(&[], &mut message).unwrap();
+        let mut other = HEADER;
+        other[7] = 2;
+        let read = |header: &[u8; 8]| {
+            let mut responder = Handshake::responder(Pattern::Ik, &secret(1), header, secret(4)).unwrap();
+            responder.read(&message)
+        };
+        assert_eq!(read(&HEADER), Some(Vec::new()));
+        assert_eq!(read(&other), None);
+    }
+
+    #[test]
+    fn randomness_is_used_once() {
+        let mut drawn = Drawn(Some(secret(9)));
+        let mut bytes = [0; 32];
+        assert!(drawn.try_fill_bytes(&mut bytes).is_ok() && bytes == [9; 32]);
+        assert!(drawn.try_fill_bytes(&mut bytes).is_err());
+    }
+}

@@ -270,7 +270,7 @@ impl Outgoing {
 
     /// Whether the peer must be asked if it has room again; asks once in a while.
     pub(super) fn ask_for_room(&mut self, now: f64) -> bool {
-        let due = self.is_blocked() && now - self.asked >= ASK_AGAIN;
+        let due = self.is_blocked() && now >= self.asked + ASK_AGAIN;
         if due {
             self.asked = now;
         }

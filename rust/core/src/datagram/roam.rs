@@ -63,3 +63,34 @@ impl Roam {
         right
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(last: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, last], 1))
+    }
+
+    #[test]
+    fn only_the_right_answer_from_the_right_place_in_time_moves() {
+        let mut roam = Roam::default();
+        assert!(!roam.answered([0; 8], place(1), 0.0));
+        assert_eq!(roam.challenge(place(1), || Some([1; 8]), 0.0), Some([1; 8]));
+        assert!(!roam.answered([2; 8], place(1), 0.1));
+        assert!(!roam.answered([1; 8], place(2), 0.1));
+        assert!(!roam.answered([1; 8], place(1), 3.1));
+        assert!(roam.answered([1; 8], place(1), 0.1));
+        assert!(!roam.answered([1; 8], place(1), 0.1));
+    }
+
+    #[test]
+    fn challenges_are_few_and_the_same_while_one_is_open() {
+        let mut roam = Roam::default();
+        assert!(roam.challenge(place(1), || Some([1; 8]), 0.0).is_some());
+        assert_eq!(roam.challenge(place(1), || Some([2; 8]), 0.05), None);
+        assert_eq!(roam.challenge(place(1), || Some([2; 8]), 0.2), Some([1; 8]));
+        assert_eq!(roam.challenge(place(2), || Some([3; 8]), 0.3), None);
+        assert_eq!(roam.challenge(place(2), || Some([3; 8]), 1.3), Some([3; 8]));
+    }
+}

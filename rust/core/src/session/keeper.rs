@@ -328,7 +328,9 @@ impl Keeper {
         let Some(key) = self.indexes.get(&index).copied() else {
             return;
         };
-        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
         let at = peer
             .granted
             .iter()
@@ -349,7 +351,9 @@ impl Keeper {
         let Some(key) = self.indexes.get(&index).copied() else {
             return;
         };
-        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
         if let Some(session) = peer
             .current
             .take_if(|session| session.transport.local_index() == index)
@@ -533,7 +537,9 @@ impl Keeper {
             return;
         };
         self.indexes.insert(index, *key);
-        let Some(peer) = self.peers.get_mut(key) else { return };
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
         let cookie = peer.cookie.filter(|(_, at)| now - at < COOKIE_LIFETIME);
         let frame = handshake.frame(cookie.as_ref().map(|(cookie, _)| cookie));
         peer.attempt = Some(Attempt {
@@ -652,7 +658,9 @@ impl Keeper {
             self.totals.unknown += 1;
             return;
         };
-        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
         let attempt = peer
             .attempt
             .as_mut()
@@ -661,7 +669,9 @@ impl Keeper {
             self.totals.bad_handshake += 1;
             return;
         };
-        let Some(attempt) = peer.attempt.take() else { return };
+        let Some(attempt) = peer.attempt.take() else {
+            return;
+        };
         let made = attempt
             .handshake
             .finish(&key, theirs, response.sender, &self.own)
@@ -707,7 +717,9 @@ impl Keeper {
             self.totals.unknown += 1;
             return;
         };
-        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
         let Some(attempt) = peer
             .attempt
             .as_mut()
@@ -740,7 +752,9 @@ impl Keeper {
             return;
         };
         self.totals.hints += 1;
-        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
         if now - peer.hinted >= HINT_EVERY {
             peer.hinted = now;
             self.begin(&key, now);
@@ -779,7 +793,9 @@ impl Keeper {
     fn retry(&mut self, key: &[u8; KEY], now: f64) {
         let mut jitter = [0; 1];
         let _ = (self.random)(&mut jitter);
-        let Some(peer) = self.peers.get_mut(key) else { return };
+        let Some(peer) = self.peers.get_mut(key) else {
+            return;
+        };
         let Some(attempt) = peer.attempt.as_mut().filter(|attempt| attempt.retry_at <= now) else {
             return;
         };

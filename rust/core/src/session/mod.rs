@@ -25,7 +25,7 @@ mod wire;
 pub use keeper::{Action, Config, From, Keeper, Limits, Status};
 pub use transport::{OpenError, SealError, Transport};
 pub use wire::{
-    COOKIE, ENTRY_HEADER, Entries, EntryHeader, EntryKind, HEADER, Handshake, INITIATION, Initiation, MAX_LANES,
-    OVERHEAD, Offer, RESERVED_IID, RESPONSE, Response, TAG, TRANSPORT, UNKNOWN, VERSION, decode, entry_header,
-    receiver_index, unknown_frame,
+    COOKIE, ENTRY_HEADER, Entries, EntryHeader, EntryKind, HEADER, Handshake, INITIATION, Initiation,
+    MAX_LANES, OVERHEAD, Offer, RESERVED_IID, RESPONSE, Response, TAG, TRANSPORT, UNKNOWN, VERSION, decode,
+    entry_header, receiver_index, unknown_frame,
 };

@@ -84,9 +84,9 @@ impl Links {
     }
 
     /// Stop taking control packets of a link, or go on.
-    pub fn pause(&mut self, link: LinkId, paused: bool, now: f64) {
+    pub fn pause(&mut self, link: LinkId, paused: bool) {
         if let Some(id) = self.ids.get(&link) {
-            self.machine.pause(*id, paused, now);
+            self.machine.pause(*id, paused);
         }
     }
 
@@ -289,7 +289,7 @@ impl Links {
             return self.machine.close(id, &reason, now);
         }
         if full {
-            self.machine.pause(id, true, now);
+            self.machine.pause(id, true);
         }
     }
 }

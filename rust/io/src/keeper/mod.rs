@@ -110,7 +110,7 @@ impl Keeper {
             ToKeeper::Watch => self.links.wake(now),
             ToKeeper::Dial(token, remote, key, timeout) => self.links.dial(token, remote, key, timeout, now),
             ToKeeper::Control(link, packets, hello) => self.links.control(link, &packets, hello, now),
-            ToKeeper::Pause(link, paused) => self.links.pause(link, paused, now),
+            ToKeeper::Pause(link, paused) => self.links.pause(link, paused),
             ToKeeper::Close(link) => self.links.close(link, now),
             ToKeeper::Allow(keys) => self.links.allow(keys, now),
             ToKeeper::Stop => self.shared.closed.store(true, Ordering::SeqCst),

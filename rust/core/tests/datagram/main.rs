@@ -1,0 +1,10 @@
+//! `udp://` links between endpoints in memory, over a network that does everything to datagrams.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod control;
+mod handshake;
+mod hostile;
+mod lanes;
+mod path;
+mod vectors;
+mod world;

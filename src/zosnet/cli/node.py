@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import click
 
@@ -57,12 +58,18 @@ def status(ctx: click.Context, as_json: bool) -> None:
             ("listening", " ".join(found["listen"]) or "-"),
             ("peers", f"{found['peers_linked']} linked, {found['peers_wanted']} wanted"),
             ("routes", f"{found['routes']} in use, {found['queries']} asked for"),
+            ("doors", _doors(found)),
             ("traffic", f"{size(found['tx_bytes'])} sent, {size(found['rx_bytes'])} received"),
             ("up", f"{duration(found['uptime'])}, version {found['version']}"),
         ]
     )
     for finding in found["findings"]:
         say(f"{finding['severity']}: {finding['text']}")
+
+
+def _doors(found: dict[str, Any]) -> str:
+    refused = f"{found['refused']} refused: see `zosnet doors`" if found["refused"] else "nothing refused"
+    return "open" if found["inbound"] == "all" else f"closed, {refused}"
 
 
 @click.command()

@@ -78,6 +78,10 @@ class Status:
     tx_bytes: int
     rx_bytes: int
     findings: list[Finding]
+    inbound: Literal["none", "all"] = "none"
+    """What may come in unasked, beside what rules allow."""
+    refused: int = 0
+    """Packets and messages that were not let in."""
     schema: Literal["zosnet.status/1"] = "zosnet.status/1"
 
 

@@ -699,3 +699,42 @@ proptest! {
         let _ = world.gets(protocol, &bytes);
     }
 }
+
+#[test]
+fn lanes_share_one_table_without_losing_count() {
+    let limits = Limits {
+        flows: 512,
+        per_node: 256,
+    };
+    let filter = Filter::new(3, limits);
+    std::thread::scope(|scope| {
+        for lane in 0..4u8 {
+            let filter = &filter;
+            scope.spawn(move || {
+                let mut recent = Recent::default();
+                for round in 0..20_000u16 {
+                    let (node, port) = (2 + (round % 5) as u8, round % 1009);
+                    let now = f64::from(round / 16);
+                    let out = ipv6(&here(), &address(node, 1), UDP, &udp(port, 53));
+                    filter.outbound(&mut recent, &out, now);
+                    let back = ipv6(&address(node, 1), &here(), UDP, &udp(53, port));
+                    let _ = filter.inbound(&mut recent, &[node; 32], &back, now);
+                    if round % 4096 == 0 {
+                        filter
+                            .replace(false, &allow(None, Some(UDP), 0, lane.into(), 0))
+                            .unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let figures = filter.figures();
+    assert!(figures.flows <= 512, "{figures:?}");
+    // Every flow is still found by the hand that sweeps: once they have run out, others take their places.
+    let mut recent = Recent::default();
+    for port in 0..4096 {
+        let out = ipv6(&here(), &address(9, 1), UDP, &udp(port, 53));
+        filter.outbound(&mut recent, &out, 10_000.0 + f64::from(port) * 200.0);
+    }
+    assert!(filter.figures().flows <= 32, "{:?}", filter.figures());
+}

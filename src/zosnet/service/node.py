@@ -2,8 +2,8 @@
 
     start ── inside a task group that the caller owns ──> running ── stop ──> retire, flush, close
 
-Everything that waits lives in the caller's task group. `stop` only says that the end is wanted; whoever runs
-the node awaits `stopping` and then calls `finish`, so that servers can be stopped in the right order around it.
+Everything that waits lives in the caller's task group. `stop` only says that the end is wanted. Whoever runs
+the node awaits `stopping` and calls `finish`: so servers can be stopped in the right order around it.
 """
 
 from __future__ import annotations

@@ -17,12 +17,18 @@ class Core:
         tun_mtu: int,
         tcp_listen: list[tuple[str, int]],
         quic_listen: list[tuple[str, int]],
+        udp_listen: list[tuple[str, int]],
+        session_suite: bool,
+        pins: list[bytes],
+        max_link_mtu: int,
         lanes: int,
         firewall_mark: int,
         router_id_text: str,
         events_limit: int,
     ) -> Core:
         """Open sockets and device, start the threads. `secret` has 32 bytes, `address` 16; no name, no TUN.
+
+        `pins` are keys of 32 bytes; `max_link_mtu` is that of the largest IP packet that a udp link tries.
 
         Raises OSError with its errno: EADDRINUSE (port taken), ENOENT (no TUN driver), EPERM, EBUSY (name
         taken). ValueError for arguments that can't be.
@@ -43,8 +49,20 @@ class Core:
     def drain_events(self, limit: int = 1024) -> list[tuple[object, ...]]:
         """Up to `limit` events, oldest first, each a tuple whose first item is its kind."""
 
-    def dial(self, token: int, proto: str, ip: str, port: int, scope: int, timeout: float) -> None:
-        """Open a link; "link_up" with `token`, or "dial_failed", follows within `timeout` seconds."""
+    def dial(
+        self,
+        token: int,
+        proto: str,
+        ip: str,
+        port: int,
+        scope: int,
+        timeout: float,
+        key: bytes | None = None,
+    ) -> None:
+        """Open a link; "link_up" with `token`, or "dial_failed", follows within `timeout` seconds.
+
+        `key`: the one that the other end of a udp link must prove to have.
+        """
 
     def close_link(self, link: int) -> None:
         """Close a link; "link_down" follows."""
@@ -88,6 +106,15 @@ class Core:
 
     def links(self) -> list[dict[str, object]]:
         """Figures of all links that are up, by number."""
+
+    def sessions(self) -> list[dict[str, object]]:
+        """Figures of all sessions with other nodes."""
+
+    def forget_pin(self, key: bytes) -> bool:
+        """Hold a node to our session suite no longer. False when it was not."""
+
+    def renew_session(self, key: bytes) -> None:
+        """A node has started anew: shake hands again."""
 
     def counters(self) -> dict[str, int]:
         """Totals since the start; a dot parts a name from its label."""

@@ -82,6 +82,11 @@ REQUESTS: list[tuple[str, str, Any, int]] = [
     ("routes", "/v1/routes", None, 200),
     ("doors", "/v1/doors", None, 200),
     ("key", "/v1/key", None, 200),
+    ("sessions", "/v1/sessions", None, 200),
+    ("pins", "/v1/pins", None, 200),
+    ("forgetPin", "/v1/pins/{b_key}", None, 204),
+    ("forgetPin", "/v1/pins/{b_key}", None, 404),
+    ("forgetPin", "/v1/pins/nonsense", None, 400),
     ("doctor", "/v1/doctor", None, 200),
     ("metrics", "/metrics", None, 200),
     ("ping", "/v1/ping", {"destination": "{b}", "count": 2, "interval": 0.01}, 200),
@@ -108,7 +113,9 @@ def test_every_operation_is_asked_here() -> None:
 
 def test_every_answer_is_what_the_document_says(tmp_path: Path) -> None:
     async def work(call: Caller, _: FakeNode, b: FakeNode) -> None:
-        for name, target, body, status in REQUESTS:
+        await call("POST", "/v1/ping", {"destination": b.address, "count": 1})
+        for name, path, body, status in REQUESTS:
+            target = path.replace("{b_key}", b.node.key().public_key)
             operation = by_name(name)
             sent = None if body is None else json.loads(json.dumps(body).replace("{b}", b.address))
             answer = await call(operation.method, target, sent)

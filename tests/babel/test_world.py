@@ -8,7 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.babel.stock import StockSpeaker
 
+from zosnet.babel import Speaker
 from zosnet.babel.metric import margin
+from zosnet.babel.neighbour import LONGEST_RETURN, SHORTEST_RETURN
+from zosnet.babel.selection import backup_for
 from zosnet.lab.world import Routing, Wiring, World
 from zosnet.model.prefix import Prefix
 from zosnet.model.router_id import RouterId
@@ -74,6 +77,21 @@ def assert_shortest(world: World) -> None:
         assert abs(real - metric) <= margin(metric) * hops
 
 
+def assert_backed(world: World) -> None:
+    """Wherever a second route is feasible, one is installed as the backup: after flips and returns, too."""
+    for node in world.nodes.values():
+        speaker = node.routing
+        assert isinstance(speaker, Speaker) and not speaker.is_deciding
+        inner = speaker._node
+        for entry in inner.table.entries.values():
+            if entry.selected is None:
+                continue
+            sources = inner.sources.of(entry.prefix)
+            expected = backup_for(entry.selected, sources, inner.latest_start)
+            assert entry.installed is not None and node.fib[entry.prefix] == entry.installed[:2]
+            assert (entry.installed[1] is None) == (expected is None), (node.name, entry.prefix)
+
+
 @given(st.integers(2, 12), st.integers(0, 12), st.integers(0, 2**32))
 @SLACK
 @pytest.mark.slow
@@ -96,8 +114,11 @@ def test_whatever_happens_to_links_and_nodes_nothing_loops_and_all_comes_back(
     disturb(world, rng, 12.0)
     assert_no_loops(world, 12.0)
     world.heal()
-    assert_no_loops(world, 40.0)
+    assert_no_loops(world, 13.0)
+    assert_backed(world)
+    assert_no_loops(world, 12.0 + LONGEST_RETURN + 16.0)
     assert_shortest(world)
+    assert_backed(world)
 
 
 @given(st.integers(3, 8), st.integers(0, 8), st.integers(0, 2**32))
@@ -165,8 +186,57 @@ def test_a_silent_link_is_left_at_once_and_taken_again_when_it_speaks() -> None:
     assert world.path(0, 2) == [0, 1, 2]
     assert world.metrics()[0, 2] == 62
     world.restore(near)
-    world.run(4.0)
+    world.run(3.0 + SHORTEST_RETURN - 0.1)
+    assert world.path(0, 1) == [0, 1]
+    assert world.next_hops(0, world.nodes[1].own) == [1, 2], "but what is back is the backup at once"
+    world.run(3.0 + SHORTEST_RETURN + 0.1)
     assert world.path(0, 1) == [0, 2, 1]
+
+
+def test_a_link_that_fails_again_and_again_is_returned_to_less_and_less_often() -> None:
+    """A loose plug: two seconds of silence in every eight, for an hour."""
+    near, across, far = Wiring(0, 2), Wiring(1, 2), Wiring(0, 1, delay=0.02)
+    world = World([near, across, far])
+    world.run(2.0)
+    for start in range(10, 3600, 8):
+        world.at(float(start), lambda: world.silence(near))
+        world.at(start + 2.0, lambda: world.restore(near))
+    returns, before = [], world.next_hops(0, world.nodes[1].own)[0]
+    for now in world.steps(3600.0):
+        first = world.next_hops(0, world.nodes[1].own)[0]
+        if first != before and first == 2:
+            returns.append(now)
+        before = first
+    assert len(returns) <= 2
+    world.restore(near)
+    world.run(3600.0 + LONGEST_RETURN + 1.0)
+    assert world.path(0, 1) == [0, 2, 1]
+
+
+def test_a_dead_link_that_is_up_again_is_returned_to_when_it_is_stable() -> None:
+    near, across, far = Wiring(0, 2), Wiring(1, 2), Wiring(0, 1, delay=0.02)
+    world = World([near, across, far])
+    world.run(2.0)
+    world.cut(near)
+    world.run(3.0)
+    assert world.path(0, 1) == [0, 1]
+    world.restore(near)
+    world.run(3.0 + SHORTEST_RETURN - 0.1)
+    assert world.path(0, 1) == [0, 1]
+    world.run(3.0 + SHORTEST_RETURN + 0.5)
+    assert world.path(0, 1) == [0, 2, 1]
+
+
+def test_where_there_is_nothing_else_a_link_that_is_back_is_used_at_once() -> None:
+    wiring = Wiring(0, 1)
+    world = World([wiring])
+    world.run(2.0)
+    world.silence(wiring)
+    world.run(20.0)
+    assert world.metrics() == {}
+    world.restore(wiring)
+    world.run(20.1)
+    assert world.path(0, 1) == [0, 1]
 
 
 def test_a_link_that_stays_silent_is_cut_after_43_seconds() -> None:

@@ -79,6 +79,8 @@ READERS = [
     (("status",), "zosnet.status/1"),
     (("peers",), "zosnet.peers/1"),
     (("peers", "list"), "zosnet.peers/1"),
+    (("sessions",), "zosnet.sessions/1"),
+    (("key", "pins"), "zosnet.pins/1"),
     (("routes",), "zosnet.routes/1"),
     (("routes", "selected"), "zosnet.routes/1"),
     (("routes", "fallback"), "zosnet.routes/1"),
@@ -115,6 +117,42 @@ def test_peers_are_added_listed_and_removed(tmp_path: Path, capsys: pytest.Captu
         wrong = await run("peers", "add", new, "nonsense")
         assert wrong.code == 2 and "remedy: " in wrong.err
         assert new not in (await run("peers")).out
+
+    with_two(tmp_path, capsys, work)
+
+
+def test_a_peer_is_changed_by_adding_it_with_other_wishes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def work(_: Command, run: Command, a: FakeNode, __: FakeNode) -> None:
+        assert (await run("peers", "add", f"{a.endpoint}?weight=7&metered")).code == 0
+        shown = (await run("peers")).out
+        assert "metered, weight 7" in shown and "mycelium" not in shown
+        (peer,) = (await run("peers", "--json")).document["peers"]
+        assert (peer["endpoint"], peer["weight"], peer["metered"]) == (a.endpoint, 7, True)
+        assert (await run("peers", "add", f"{a.endpoint}?weight=7&metered")).code == 1
+        assert (await run("peers", "remove", a.endpoint)).code == 0
+
+    with_two(tmp_path, capsys, work)
+
+
+def test_sessions_and_pins_are_shown_and_pins_forgotten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def work(run: Command, _: Command, __: FakeNode, b: FakeNode) -> None:
+        key = b.node.key().public_key
+        assert (await run("key", "forget", key)).code == 1
+        assert (await run("ping", "-c", "1", b.address)).code == 0
+        shown = await run("sessions")
+        assert f"{b.address}\tzosnet\t" in shown.out
+        assert (await run("sessions", "--json")).document["sessions"][0]["via"] == "relayed"
+        assert "sessions\t1 zosnet; 1 nodes pinned" in (await run("status")).out
+        assert key in (await run("key", "pins")).out
+        assert (await run("key", "forget", key)).out == f"forgotten {key}\n"
+        assert (await run("key", "pins", "--json")).document["pins"] == []
+        again = await run("key", "forget", key)
+        assert again.code == 1 and "is not pinned" in again.err
+        assert (await run("key", "forget", key, "nonsense")).code == 2
 
     with_two(tmp_path, capsys, work)
 

@@ -52,6 +52,7 @@ class Daemon:
                     *(sys.executable, "-m", "zosnet", "up", "--no-tun", "--disable-peer-discovery"),
                     *("--socket", str(self.socket), "--state-dir", str(directory)),
                     *("--tcp-listen-port", str(self.port), "--quic-listen-port", str(self.port)),
+                    *("--udp-listen-port", "0"),
                     *arguments,
                 ],
                 stderr=log,
@@ -183,7 +184,7 @@ def test_a_taken_port_is_one_line_and_leaves_nothing(start: Callable[..., Daemon
         taken.listen()
         port = taken.getsockname()[1]
         shown = command(
-            *("up", "--no-tun", "--disable-quic", "--socket", str(tmp_path / "s")),
+            *("up", "--no-tun", "--disable-quic", "--disable-udp", "--socket", str(tmp_path / "s")),
             *("--state-dir", str(tmp_path), "--tcp-listen-port", str(port)),
         )
     assert shown.returncode == 3
@@ -210,7 +211,7 @@ def test_without_permission_the_device_is_refused_with_a_remedy(tmp_path: Path) 
             *("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"),
             *(sys.executable, "-m", "zosnet", "up", "--disable-peer-discovery"),
             *("--socket", str(tmp_path / "s"), "--state-dir", str(tmp_path)),
-            *("--tcp-listen-port", port, "--quic-listen-port", port),
+            *("--tcp-listen-port", port, "--quic-listen-port", port, "--udp-listen-port", "0"),
         ],
         capture_output=True,
         text=True,

@@ -29,7 +29,15 @@ class Station:
     """One data plane, driven by hand."""
 
     def __init__(
-        self, seed: int, *, tun: str | None = None, lanes: int = 1, quic: bool = False, closed: bool = False
+        self,
+        seed: int,
+        *,
+        tun: str | None = None,
+        lanes: int = 1,
+        quic: bool = False,
+        udp: bool = False,
+        suite: bool = False,
+        closed: bool = False,
     ) -> None:
         self.secret = SecretKey.generate(bytes([seed]) * 32)
         self.public = self.secret.public()
@@ -41,6 +49,10 @@ class Station:
             tun_mtu=1360,
             tcp_port=0,
             quic_port=0 if quic else None,
+            udp_port=0 if udp else None,
+            session_suite=suite,
+            pins=[],
+            max_link_mtu=1500,
             lanes=lanes,
             firewall_mark=0,
             events_limit=1000,

@@ -47,6 +47,7 @@ def test_a_machine_that_has_everything_gets_no_finding() -> None:
         (replace(WELL, descriptors=256), "host.few_descriptors"),
         (replace(WELL, unix_time=0.0), "host.clock"),
         (replace(WELL, key_trouble=("open to others", "chmod 600")), "key.unusable"),
+        (replace(WELL, pin_trouble=("it is not JSON", "restore it")), "pins.unusable"),
         (replace(WELL, state_writable=False), "state.not_writable"),
         (replace(WELL, state_free=1000), "state.disk_full"),
     ],
@@ -92,9 +93,19 @@ def test_silent_links_malformed_packets_and_earlier_trouble_show() -> None:
     assert codes(found) == {"reload.failed", "peer.stalled", "peers.malformed"}
 
 
+def test_a_lossy_link_and_impostors_show() -> None:
+    assert about_node([replace(PEER, loss=0.02)], {}, Settings()) == []
+    (lossy,) = about_node([replace(PEER, loss=0.2)], {}, Settings())
+    assert lossy.code == "peer.lossy" and "20 %" in lossy.text
+    assert codes(about_node([PEER], {"control.impostor": 1}, Settings())) == {"peers.impostor"}
+
+
 def test_this_machine_can_be_looked_at(tmp_path: Path) -> None:
     (tmp_path / "priv_key.bin").write_bytes(b"short")
     (tmp_path / "priv_key.bin").chmod(0o600)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "pins.json").write_text("{}")
+    (tmp_path / "sub" / "pins.json").chmod(0o600)
     with socket.socket(socket.AF_INET6) as taken:
         taken.bind(("::", 0))
         taken.listen()
@@ -106,6 +117,7 @@ def test_this_machine_can_be_looked_at(tmp_path: Path) -> None:
         assert ("tcp_listen_port", port) in facts.taken
         assert gather(settings, running=True).taken == ()
     assert facts.key_trouble is not None and "5 bytes" in facts.key_trouble[0]
+    assert facts.pin_trouble is not None and "version" in facts.pin_trouble[0]
     assert facts.state_free and facts.state_writable and facts.descriptors > 0
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from zosnet.babel import Install, Remove, Unreachable
+from zosnet.babel import ORDERED_ZONE, SESSION_ZONE, Install, Remove, Unreachable
 from zosnet.model.endpoint import Endpoint
 from zosnet.model.errors import HostError, PeerError
 from zosnet.model.keys import SecretKey
@@ -22,6 +22,8 @@ from zosnet.model.prefix import Prefix
 from zosnet.model.router_id import RouterId
 from zosnet.service.discovery import Discovery, Interface, eligible, read_interfaces
 from zosnet.service.driver import static_cost
+from zosnet.service.host_facts import taken_ports
+from zosnet.service.identity import new_router_id
 from zosnet.service.launch import explain
 from zosnet.service.memory import resident_bytes
 from zosnet.service.metrics import MYCELIUM, Sample, exposition
@@ -167,6 +169,25 @@ def test_records_are_64_bytes_in_the_data_plane_s_layout() -> None:
     assert third[0] == 0 and third[20:] == bytes(44)
 
 
+def test_flags_of_a_record_say_which_suite_the_node_speaks_and_whether_flows_are_spread() -> None:
+    prefix, ours = PUBLIC.subnet(), RouterId.of(PUBLIC, ORDERED_ZONE | SESSION_ZONE, b"abcdef")
+    older = RouterId.of(PUBLIC, ORDERED_ZONE, b"abcdef")
+    actions: list[Install | Unreachable | Remove] = [
+        Install(prefix, ours, 3, 4, 10),
+        Install(prefix, ours, 3, 4, 10, spread=True),
+        Install(prefix, older, 3, None, 10, spread=True),
+        Unreachable(prefix, ours),
+        Remove(prefix),
+    ]
+    assert list(pack(actions)[2::RECORD_BYTES]) == [1, 3, 0, 1, 0]
+    assert not any(pack(actions)[3::RECORD_BYTES])
+
+
+def test_this_node_says_what_it_can_do() -> None:
+    assert new_router_id(PUBLIC).zone == ORDERED_ZONE | SESSION_ZONE
+    assert new_router_id(PUBLIC, session_suite=False).zone == ORDERED_ZONE
+
+
 @pytest.mark.parametrize(
     ("proto", "ip", "cost"),
     [
@@ -174,9 +195,11 @@ def test_records_are_64_bytes_in_the_data_plane_s_layout() -> None:
         ("tcp", "192.0.2.1", 15),
         ("quic", "::1", 7),
         ("quic", "::ffff:192.0.2.1", 12),
+        ("udp", "::1", 4),
+        ("udp", "192.0.2.1", 9),
     ],
 )
-def test_a_link_costs_what_mycelium_says(proto: str, ip: str, cost: int) -> None:
+def test_a_link_costs_what_mycelium_says_and_a_datagram_link_less(proto: str, ip: str, cost: int) -> None:
     assert static_cost(proto, ip) == cost
 
 
@@ -184,7 +207,7 @@ def test_each_mycelium_counter_is_shown_where_ours_exists() -> None:
     counters: dict[str, dict[str, int]] = {}
     for number, (room, name) in enumerate(MYCELIUM):
         counters.setdefault(room, {})[name] = number
-    shown = exposition(Sample("1", 1.0, counters, [], 0, resident_bytes())).decode()
+    shown = exposition(Sample("1", 1.0, counters, [], [], 0, 0, resident_bytes())).decode()
     for number, (metric, label, value) in enumerate(MYCELIUM.values()):
         assert f'{metric}_total{{{label}="{value}"}} {float(number)}' in shown
 
@@ -212,6 +235,9 @@ def test_differences_are_told_in_words() -> None:
     changed = compare(
         Settings(peers=(one,)), Settings(peers=(two,), log_level="debug", peer_discovery_port=1)
     )
+    again = Endpoint.parse("tcp://192.0.2.1:1?weight=7")
+    assert compare(Settings(peers=(one,)), Settings(peers=(again,))).lines() == [f"peer changed: {again}"]
+    assert compare(Settings(peers=(again,)), Settings(peers=(again,))).lines() == []
     assert changed.lines() == [
         f"peer added: {two}",
         f"peer removed: {one}",
@@ -233,6 +259,20 @@ def test_differences_are_told_in_words() -> None:
 def test_what_the_machine_refuses_comes_with_a_remedy(number: int, words: str) -> None:
     error = explain(OSError(number, os.strerror(number)), Settings())
     assert words in error.message and error.remedy
+
+
+def test_two_protocols_on_one_udp_port_are_told_so() -> None:
+    error = explain(OSError(errno.EADDRINUSE, "no"), Settings(quic_listen_port=7, udp_listen_port=7))
+    assert "both have the UDP port 7" in error.message
+
+
+def test_a_taken_datagram_port_is_named() -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as taken:
+        taken.bind(("::", 0))
+        port = taken.getsockname()[1]
+        settings = Settings(tcp_listen_port=0, disable_quic=True, udp_listen_port=port)
+        assert f"port {port} (udp)" in explain(OSError(errno.EADDRINUSE, "no"), settings).message
+        assert taken_ports(settings) == (("udp_listen_port", port),)
 
 
 def test_a_privileged_port_is_told_from_a_device() -> None:

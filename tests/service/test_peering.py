@@ -19,6 +19,7 @@ from zosnet.service.peer import (
     Linked,
     Resolve,
     Waiting,
+    Weigh,
 )
 from zosnet.service.peering import Peering
 
@@ -64,6 +65,30 @@ def test_a_wanted_peer_is_resolved_dialled_and_linked() -> None:
     assert machine.link_up(7, 1, "tcp", SIX, 0.2)
     assert state(machine) == Linked(7, SIX, 0.2)
     assert machine.poll() == [] and machine.deadline() is None
+
+
+def test_a_dial_asks_for_the_key_that_the_endpoint_names_and_the_link_gets_its_weight() -> None:
+    machine, key = peering(), router("other").public_key
+    wanted = Endpoint.parse(f"udp://{key.hex}@192.0.2.1:9651?weight=9&metered")
+    machine.want(wanted, "static", 0.0)
+    machine.resolved(wanted, (FOUR,), 0.0)
+    (dial,) = dials(machine)
+    assert (dial.proto, dial.key) == ("udp", key.raw)
+    assert machine.link_up(3, dial.token, "udp", FOUR, 0.0)
+    assert machine.poll() == [Weigh(3, 9, True)]
+
+
+def test_other_wishes_for_a_peer_apply_to_its_link_unless_another_key_is_among_them() -> None:
+    machine = peering()
+    linked(machine)
+    assert machine.want(replace(A, weight=5), "static", 1.0)
+    assert machine.poll() == [Weigh(1, 5, False)]
+    assert not machine.want(replace(A, weight=5), "static", 1.0)
+    assert not machine.want(A, "discovered", 1.0), "a beacon wishes nothing"
+    assert machine.want(replace(A, key=router("other").public_key), "static", 2.0)
+    assert machine.poll() == [Close(1, "another key is wanted there"), Resolve(A)]
+    machine.link_down(1, "closed", 2.1)
+    assert machine.want(A, "static", 3.0) and machine.poll() == []
 
 
 def test_a_peer_is_wanted_once() -> None:

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! record, 64 bytes, big-endian:
-//! op (1: 1 set, 0 remove) | length (1) | reserved (2) | prefix (16) | public key (32)
+//! op (1: 1 set, 0 remove) | length (1) | flags (1) | reserved (1) | prefix (16) | public key (32)
 //! | primary link (4) | backup link (4) | reserved (4)
 //! ```
 
@@ -21,6 +21,11 @@ use crate::Address;
 /// Length of a packed record.
 pub const RECORD: usize = 64;
 
+/// Flag: the node behind the prefix speaks the session suite `zosnet`.
+pub const SPEAKS_SESSIONS: u8 = 1;
+/// Flag: primary and backup are equally good, so flows are spread over both.
+pub const SPREAD: u8 = 2;
+
 const OP_REMOVE: u8 = 0;
 const OP_SET: u8 = 1;
 
@@ -33,6 +38,8 @@ pub struct Entry {
     pub primary: u32,
     /// Feasible link to flip to while the primary is silent; 0: none.
     pub backup: u32,
+    /// [`SPEAKS_SESSIONS`] and [`SPREAD`]. Others are ignored.
+    pub flags: u8,
     /// Whether a packet used the entry since the last [`Builder::drain_used`].
     pub used: AtomicBool,
 }
@@ -272,6 +279,7 @@ pub(crate) const fn masked(word: u128, length: u8) -> u128 {
 struct Record {
     set: bool,
     length: u8,
+    flags: u8,
     prefix: u128,
     public: [u8; 32],
     primary: u32,
@@ -285,7 +293,7 @@ impl Record {
         let (public, rest) = rest.split_first_chunk::<32>()?;
         let (primary, rest) = rest.split_first_chunk::<4>()?;
         let (backup, _) = rest.split_first_chunk::<4>()?;
-        let [op, length, ..] = *head;
+        let [op, length, flags, _] = *head;
         let prefix = u128::from_be_bytes(*prefix);
         let set = match op {
             OP_SET => true,
@@ -295,6 +303,7 @@ impl Record {
         (length <= 128 && masked(prefix, length) == prefix).then_some(Self {
             set,
             length,
+            flags,
             prefix,
             public: *public,
             primary: u32::from_be_bytes(*primary),
@@ -353,6 +362,7 @@ impl Builder {
                 public: record.public,
                 primary: record.primary,
                 backup: record.backup,
+                flags: record.flags,
                 used: AtomicBool::new(used),
             };
             self.table.set(record.prefix, record.length, Arc::new(entry));

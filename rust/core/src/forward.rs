@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 pub use crate::reason::DropReason;
 
-use crate::fib::{Entry, Table};
+use crate::fib::{Entry, SPREAD, Table};
 use crate::frame::DataHeader;
 use crate::icmp::Problem;
 use crate::inner::{self, InnerError, InnerType};
@@ -40,6 +40,40 @@ pub fn next_hop(entry: &Entry, links: impl Fn(u32) -> LinkState) -> Option<u32> 
         (_, LinkState::Stalled) => Some(entry.backup),
         _ => None,
     }
+}
+
+/// The same for packets of one flow: spread over both links where they are equally good and both up. A flow keeps its
+/// link, so its packets keep their order.
+#[inline]
+fn next_hop_of(entry: &Entry, links: impl Fn(u32) -> LinkState, flow: impl FnOnce() -> u64) -> Option<u32> {
+    let spread = entry.flags & SPREAD != 0
+        && links(entry.primary) == LinkState::Up
+        && links(entry.backup) == LinkState::Up;
+    if !spread {
+        return next_hop(entry, links);
+    }
+    let odd = flow() & 1 == 1;
+    Some(if odd { entry.backup } else { entry.primary })
+}
+
+/// A number that all packets of a flow have in common: of addresses, protocol and ports of an IPv6 packet.
+#[inline]
+fn flow_of(packet: &[u8]) -> u64 {
+    let addresses = packet.get(8..ipv6::HEADER).unwrap_or_default();
+    let ports = match packet.get(6) {
+        Some(&(ipv6::TCP | ipv6::UDP)) => packet.get(ipv6::HEADER..ipv6::HEADER + 4),
+        _ => None,
+    };
+    mix(addresses) ^ mix(ports.unwrap_or_default())
+}
+
+/// Mix bytes to a number: FNV-1a, its upper half folded into the lower. Only for balance; nobody is kept out by it.
+#[inline]
+fn mix(bytes: &[u8]) -> u64 {
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    hash ^ hash >> 32 ^ hash >> 17
 }
 
 /// The overlay place of this node.
@@ -129,7 +163,7 @@ pub fn from_link<'t>(
             prefix: upper(&header.dst),
         };
     };
-    match next_hop(entry, links) {
+    match next_hop_of(entry, links, || mix(&header.src) ^ mix(&header.dst)) {
         Some(link) => {
             entry.mark_used();
             FromLink::Forward { link, hop_limit }
@@ -217,7 +251,7 @@ pub fn from_tun<'t>(
     if header.hop_limit < 2 {
         return FromTun::Refuse(Problem::HopLimit);
     }
-    match outgoing(table, &header.dst, links) {
+    match outgoing_in(table, &header.dst, links, || flow_of(packet)) {
         Outgoing::Send { entry, link } => FromTun::Send {
             entry,
             link,
@@ -252,8 +286,18 @@ pub enum Outgoing<'t> {
 /// Decide about something that this node sends to `dst`, a message for instance. Marks the entry.
 #[inline]
 pub fn outgoing<'t>(table: &'t Table, dst: &Address, links: impl Fn(u32) -> LinkState) -> Outgoing<'t> {
+    outgoing_in(table, dst, links, || mix(dst))
+}
+
+#[inline]
+fn outgoing_in<'t>(
+    table: &'t Table,
+    dst: &Address,
+    links: impl Fn(u32) -> LinkState,
+    flow: impl FnOnce() -> u64,
+) -> Outgoing<'t> {
     if let Some(entry) = table.lookup(dst)
-        && let Some(link) = next_hop(entry, links)
+        && let Some(link) = next_hop_of(entry, links, flow)
     {
         entry.mark_used();
         return Outgoing::Send { entry, link };

@@ -106,6 +106,18 @@ pub fn local(problem: Problem, node: &Address, offending: &[u8]) -> Option<Vec<u
     Some(build(problem, from, &src, quote))
 }
 
+/// An ICMPv6 error of the router `from` to the sender of `offending`, a whole IPv6 packet that ended at that router.
+///
+/// None where RFC 4443, section 2.4 e, forbids one.
+#[must_use]
+pub fn of_router(problem: Problem, from: &Address, offending: &[u8]) -> Option<Vec<u8>> {
+    let mut error = local(problem, from, offending)?;
+    // `local` may let the host speak to itself, which only makes sense on that host.
+    let dst: Address = *error.get(24..40)?.first_chunk()?;
+    let quote = error.split_off(ipv6::HEADER + ICMP_HEADER);
+    Some(build(problem, from, &dst, &quote))
+}
+
 /// Whether `packet` is itself an ICMPv6 error or a redirect. An ICMPv6 packet without its type counts too.
 fn is_error(packet: &[u8]) -> bool {
     match ipv6::transport(packet) {

@@ -48,6 +48,24 @@ pub fn write(kind: InnerType, out: &mut [u8]) -> Result<(), InnerError> {
     Ok(())
 }
 
+/// The spare bytes of a node that speaks the suite `zosnet`. Stock nodes ignore them, and they are authenticated.
+const SPEAKS_SESSIONS: [u8; 2] = [0x5a, 0x01];
+
+/// Say in an inner header that this node speaks the suite `zosnet`.
+#[inline]
+pub fn mark(header: &mut [u8]) {
+    if let Some(spare) = header.get_mut(2..INNER_HEADER) {
+        spare.copy_from_slice(&SPEAKS_SESSIONS);
+    }
+}
+
+/// Whether the sender of an authentic plaintext says that it speaks the suite `zosnet`.
+#[inline]
+#[must_use]
+pub fn speaks_sessions(plaintext: &[u8]) -> bool {
+    plaintext.get(2..INNER_HEADER) == Some(&SPEAKS_SESSIONS)
+}
+
 /// Split a plaintext in its type and its body. The two spare bytes are ignored.
 ///
 /// # Errors

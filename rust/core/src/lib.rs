@@ -14,25 +14,45 @@
 //! | [`offload`] | cutting and merging the super-packets of a TUN device with offload |
 //! | [`fib`] | longest-prefix match |
 //! | [`waiting`] | bounded queues of packets without a route |
+//! | [`datagram`] | `udp://` links: handshake, control channel, liveness, MTU, tags of relayed packets |
 //! | [`forward`] | what to do with a packet |
+//! | [`fragments`] | packets in pieces, where no frame holds them |
+//! | [`path`] | the longest frame that gets through relays |
 //! | [`filter`] | what may come in for this host: flows, rules, refusals |
 #![forbid(unsafe_code)]
 
 pub mod checksum;
+pub mod datagram;
 pub mod fib;
 pub mod filter;
 pub mod forward;
+pub mod fragments;
 pub mod frame;
 pub mod icmp;
 pub mod inner;
 pub mod ipv6;
 pub mod offload;
+pub mod path;
 mod reason;
+pub mod session;
 pub mod suite;
 pub mod waiting;
 
 /// An IPv6 address in wire order.
 pub type Address = [u8; 16];
+
+/// The overlay address that belongs to an X25519 public key (reference, section 1.2).
+#[must_use]
+pub fn address_of(public: &[u8; 32]) -> Address {
+    let mut address: Address = [0; 16];
+    let digest = blake3::hash(public);
+    address
+        .iter_mut()
+        .zip(digest.as_bytes())
+        .for_each(|(to, from)| *to = *from);
+    address[0] = 0x04 | (address[0].count_ones() as u8 & 1);
+    address
+}
 
 /// The upper 64 bits of `address`: the unit of routing and of keys in the overlay (reference, section 1.3).
 #[inline]

@@ -44,6 +44,14 @@ pub enum DropReason {
     NoTun,
     /// The TUN device refused it.
     TunRefused,
+    /// A session frame, or a relayed packet, under keys that this node hasn't or has no more.
+    NoSession,
+    /// A frame that was opened before, or is older than what is remembered.
+    Replayed,
+    /// Mycelium's suite from a node that has shown that it speaks the suite `zosnet`.
+    Downgraded,
+    /// Congestion on the way, and nowhere to say so in the packet (RFC 6040).
+    Congested,
     /// For this host: no rule lets its sender in there.
     RefusedService,
     /// For this host: it belongs to no connection that lives.
@@ -62,7 +70,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them, in the order of their counters.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::NotIpv6,
         Self::Multicast,
         Self::ShortPayload,
@@ -83,6 +91,10 @@ impl DropReason {
         Self::TooBig,
         Self::NoTun,
         Self::TunRefused,
+        Self::NoSession,
+        Self::Replayed,
+        Self::Downgraded,
+        Self::Congested,
         Self::RefusedService,
         Self::RefusedStray,
         Self::RefusedError,
@@ -116,6 +128,10 @@ impl DropReason {
             Self::TooBig => "too_big",
             Self::NoTun => "no_tun",
             Self::TunRefused => "tun_refused",
+            Self::NoSession => "no_session",
+            Self::Replayed => "replayed",
+            Self::Downgraded => "downgraded",
+            Self::Congested => "congested",
             Self::RefusedService => "refused_service",
             Self::RefusedStray => "refused_stray",
             Self::RefusedError => "refused_error",

@@ -400,3 +400,46 @@ fn what_waited_too_long_comes_back_for_an_error() {
     assert!(waiting.is_empty() && waiting.bytes() == 0);
     assert_eq!(upper(&address("1:2:3:4::9")), 0x0001_0002_0003_0004);
 }
+
+#[test]
+fn flows_are_spread_over_two_equal_links_and_each_keeps_its_own() {
+    let mut builder = Builder::new(10, 0);
+    let mut record = vec![1, 64, zosnet_core::fib::SPREAD, 0];
+    record.extend_from_slice(&address(FRIEND)[..8]);
+    record.extend_from_slice(&[0; 8]);
+    record.extend_from_slice(&[7; 32]);
+    record.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0]);
+    builder.apply(&record).unwrap();
+    let table = builder.snapshot();
+    let link_of = |port: u16, links: fn(u32) -> LinkState| {
+        let header = Header {
+            traffic_class: 0,
+            flow_label: 0,
+            len: 8,
+            next_header: ipv6::UDP,
+            hop_limit: 64,
+            src: address(OWN),
+            dst: address(FRIEND),
+        };
+        let packet = [&header.to_bytes()[..], &port.to_be_bytes(), &[0, 9, 0, 8, 0, 0]].concat();
+        match from_tun(&node(), &table, &packet, links) {
+            FromTun::Send { link, .. } => link,
+            other => panic!("{other:?}"),
+        }
+    };
+    let links: Vec<_> = (1000..1400).map(|port| link_of(port, up)).collect();
+    let first = links.iter().filter(|link| **link == 1).count();
+    assert!((120..280).contains(&first), "{first} of 400 on the first link");
+    assert_eq!(
+        links,
+        (1000..1400).map(|port| link_of(port, up)).collect::<Vec<_>>()
+    );
+    let one_down = |link| {
+        if link == 1 {
+            LinkState::Stalled
+        } else {
+            LinkState::Up
+        }
+    };
+    assert!((1000..1400).all(|port| link_of(port, one_down) == 2));
+}

@@ -6,7 +6,7 @@ mod common;
 use common::{Flow, transport_is_right};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use zosnet_core::offload::{Coalescer, Gso, OffloadError, VirtioNetHdr, split};
+use zosnet_core::offload::{Checksums, Coalescer, Gso, OffloadError, VirtioNetHdr, split, split_as};
 
 const ACK: u8 = 0x10;
 const ALL_FLAGS: u8 = 0x80 | 0x10 | 0x08 | 0x01;
@@ -39,8 +39,28 @@ fn cut(hdr: VirtioNetHdr, packet: &[u8]) -> Result<Vec<Vec<u8>>, OffloadError> {
     Ok(all)
 }
 
+/// The same with partial checksums.
+fn cut_partial(hdr: VirtioNetHdr, packet: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    split_as(
+        Checksums::Partial,
+        hdr,
+        &mut packet.to_vec(),
+        |head, body, partial| {
+            assert!(partial);
+            all.push([head, body].concat());
+        },
+    )
+    .unwrap();
+    all
+}
+
 /// Merge packets and return what would be written.
 fn merge(packets: &[Vec<u8>]) -> Vec<(VirtioNetHdr, Vec<u8>)> {
+    merge_as(packets, false)
+}
+
+fn merge_as(packets: &[Vec<u8>], partial: bool) -> Vec<(VirtioNetHdr, Vec<u8>)> {
     let mut buffer = vec![0xee; 3];
     let mut coalescer = Coalescer::new(true);
     let mut ranges = Vec::new();
@@ -55,7 +75,7 @@ fn merge(packets: &[Vec<u8>]) -> Vec<(VirtioNetHdr, Vec<u8>)> {
     for _ in 0..2 {
         coalescer.clear();
         for range in &ranges {
-            coalescer.push(&buffer, range.clone());
+            coalescer.push_as(&buffer, range.clone(), partial);
         }
         coalescer.finish(&buffer);
         written = coalescer
@@ -109,6 +129,27 @@ proptest! {
         prop_assert_eq!(parts.len(), segments);
         prop_assert!(parts.iter().all(|part| transport_is_right(part)));
         prop_assert_eq!(merge(&parts), [(hdr, whole)]);
+    }
+
+    #[test]
+    fn partial_checksums_survive_cutting_and_merging_and_are_completed_to_the_same_packets(
+        flow in flow(), segments in 1usize..60, size in 1usize..1100, last in 1usize..1100,
+    ) {
+        let flow = Flow { flags: ACK, ..flow };
+        let payload = bytes(size * (segments - 1) + last.min(size));
+        prop_assume!(payload.len() + flow.headers_len() <= 65_535);
+        let whole = flow.packet(&payload, true);
+        let hdr = header(&flow, size as u16);
+        let parts = cut_partial(hdr, &whole);
+        let alone = VirtioNetHdr { gso_type: 0, gso_size: 0, ..hdr };
+        let completed: Vec<_> = parts.iter().flat_map(|part| cut(alone, part).unwrap()).collect();
+        prop_assert_eq!(completed, cut(hdr, &whole).unwrap());
+        let merged = merge_as(&parts, true);
+        prop_assert_eq!(merged.len(), 1);
+        let (written, bytes) = &merged[0];
+        prop_assert!(written.needs_csum());
+        prop_assert_eq!((written.csum_start, written.csum_offset), (hdr.csum_start, hdr.csum_offset));
+        prop_assert_eq!(cut(*written, bytes).unwrap(), cut(hdr, &whole).unwrap());
     }
 
     #[test]

@@ -65,6 +65,24 @@ counters! {
     LinkGone => "drop.link_gone",
     /// Another lane was too far behind.
     LaneFull => "drop.lane_full",
+    /// Packets that shared a frame with another one.
+    Shared => "tx.shared",
+    /// Packets cut up because no frame held them.
+    Fragmented => "tx.fragmented",
+    /// Datagrams sent by lanes.
+    UdpTx => "udp.tx_datagrams",
+    /// System calls that took them.
+    UdpTxCalls => "udp.tx_calls",
+    /// Datagrams that the kernel refused: too long for the interface, no route.
+    UdpRefused => "udp.tx_refused",
+    /// Datagrams received.
+    UdpRx => "udp.rx_datagrams",
+    /// System calls that brought them.
+    UdpRxCalls => "udp.rx_calls",
+    /// Datagrams of no known kind.
+    UdpGarbage => "udp.garbage",
+    /// Handshakes that came faster than they can be looked at.
+    KeeperFull => "drop.keeper_full",
     /// A key of low order, or no random bytes: nothing can be sealed.
     NotSealed => "drop.not_sealed",
 }

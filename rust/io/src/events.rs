@@ -62,6 +62,12 @@ pub enum Event {
         /// The bytes after the inner header.
         body: Vec<u8>,
     },
+    /// What a transport measured of its link: round trip in seconds, share of datagrams lost.
+    Measured(LinkId, f64, f64, f64),
+    /// The node of this key has shown that it speaks sessions, and is held to it from now on.
+    Pinned([u8; 32], f64),
+    /// A node that is held to sessions spoke Mycelium's suite only.
+    Downgraded([u8; 32], f64),
     /// An answer to a watched probe: a whole IPv6 packet.
     Probe(Vec<u8>, f64),
     /// The data plane can't go on.
@@ -72,7 +78,14 @@ impl Event {
     /// Whether it may be lost when Python is far behind. Control has its own bound, the quota of its link;
     /// while much news of links waits, no more are let in.
     fn expendable(&self) -> bool {
-        matches!(self, Self::NeedRoute(..) | Self::Message { .. } | Self::Probe(..))
+        matches!(
+            self,
+            Self::NeedRoute(..)
+                | Self::Message { .. }
+                | Self::Probe(..)
+                | Self::Measured(..)
+                | Self::Downgraded(..)
+        )
     }
 
     /// Whether it says that a link came or went.
@@ -94,7 +107,10 @@ impl Event {
         match self {
             Self::Control { link, .. } => link.up.link,
             Self::LinkUp(up, _) => up.link,
-            Self::LinkDown(link, ..) | Self::Stalled(link, ..) | Self::Busy(link, ..) => *link,
+            Self::LinkDown(link, ..)
+            | Self::Stalled(link, ..)
+            | Self::Busy(link, ..)
+            | Self::Measured(link, ..) => *link,
             _ => NO_LINK,
         }
     }

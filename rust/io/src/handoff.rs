@@ -13,6 +13,8 @@
 
 use std::net::SocketAddr;
 
+use zosnet_core::session::Status;
+
 /// Number of a link: above 0, never used again within the process.
 pub type LinkId = u32;
 
@@ -44,12 +46,14 @@ pub struct LinkUp {
     pub link: LinkId,
     /// The token of the dial that made it; none for an inbound link.
     pub token: Option<i64>,
-    /// `"tcp"` or `"quic"`.
+    /// `"tcp"`, `"quic"` or `"udp"`.
     pub proto: &'static str,
     /// The local end.
     pub local: SocketAddr,
     /// The remote end.
     pub remote: SocketAddr,
+    /// The key of the node at the other end, where the transport proves it.
+    pub key: Option<[u8; 32]>,
 }
 
 /// Figures of one link, for status.
@@ -77,6 +81,46 @@ pub struct LinkInfo {
     pub busy: bool,
     /// When it came up.
     pub since: f64,
+    /// Share of datagrams that don't arrive, in the worse direction; where the transport measures it.
+    pub loss: Option<f64>,
+    /// The longest UDP payload that arrives, where that matters to lanes.
+    pub max_datagram: Option<u32>,
+}
+
+/// One session end to end, for status.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionInfo {
+    /// The X25519 key of the node at the other end.
+    pub key: [u8; 32],
+    /// `"aes-256-gcm"` or `"chacha20-poly1305"`.
+    pub cipher: &'static str,
+    /// Where it stands: `"handshaking"`, `"established"`, `"unanswered"`.
+    pub state: &'static str,
+    /// `"direct"` over a datagram link to that node, or `"relayed"`.
+    pub via: &'static str,
+    /// Seconds since the handshake of the present keys.
+    pub age: f64,
+    /// Frames sealed and opened under the present keys.
+    pub tx_frames: u64,
+    /// See `tx_frames`.
+    pub rx_frames: u64,
+    /// The longest frame for it.
+    pub max_frame: u32,
+}
+
+impl From<Status> for SessionInfo {
+    fn from(status: Status) -> Self {
+        Self {
+            key: status.peer,
+            cipher: status.cipher,
+            state: status.state,
+            via: "relayed",
+            age: status.age,
+            tx_frames: status.tx_frames,
+            rx_frames: status.rx_frames,
+            max_frame: status.max_frame,
+        }
+    }
 }
 
 /// What a transport reports. Implemented by the lanes.

@@ -1,14 +1,18 @@
 //! What every thread may know of a link: its ends, whether it can carry data, its figures.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Weak;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use socket2::SockAddr;
+use zosnet_core::datagram::LinkKeys;
 
 use crate::handoff::{LinkId, LinkInfo, LinkUp};
 use crate::sys;
+use crate::tcp::plain;
 
 /// Unread control packets, and their bytes, beyond which a link is not read until Python has caught up.
 const CONTROL_PACKETS: u64 = 4096;
@@ -25,6 +29,8 @@ pub enum Home {
     Lane(usize),
     /// A transport beside the lanes owns it; the lane with this number reads its packets.
     Remote(usize),
+    /// It has no socket of its own: every lane sends and receives through the UDP port, the keeper speaks for it.
+    Datagram,
 }
 
 /// A link as all threads see it.
@@ -46,6 +52,8 @@ pub struct LinkState {
     pub figures: Figures,
     /// When data last flowed, in milliseconds of CLOCK_MONOTONIC.
     pub last_data: AtomicU64,
+    /// What lanes need of a datagram link.
+    pub datagram: Option<DatagramLink>,
     socket: Weak<TcpStream>,
     unread_packets: AtomicU64,
     unread_bytes: AtomicU64,
@@ -90,10 +98,93 @@ pub fn bump(figure: &AtomicU64, by: u64) {
     figure.store(figure.load(Relaxed).wrapping_add(by), Relaxed);
 }
 
+/// What lanes need of a datagram link.
+pub struct DatagramLink {
+    /// The key of the node at the other end, proven.
+    pub peer: [u8; 32],
+    /// The tags of relayed packets, and totals.
+    keys: Mutex<Arc<LinkKeys>>,
+    /// The remote end, as the socket wants it.
+    target: Mutex<SockAddr>,
+    /// Share of datagrams lost, in millionths.
+    loss: AtomicU32,
+}
+
+impl std::fmt::Debug for DatagramLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DatagramLink")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DatagramLink {
+    /// A link to `target`, which is of the socket's family.
+    pub fn new(keys: Arc<LinkKeys>, target: SockAddr) -> Self {
+        Self {
+            peer: *keys.peer(),
+            keys: Mutex::new(keys),
+            target: Mutex::new(target),
+            loss: AtomicU32::new(0),
+        }
+    }
+
+    /// Share of datagrams lost, in the worse direction.
+    pub fn loss(&self) -> f64 {
+        f64::from(self.loss.load(Relaxed)) * 1e-6
+    }
+
+    /// It was measured anew.
+    pub fn set_loss(&self, loss: f64) {
+        self.loss.store((loss.clamp(0.0, 1.0) * 1e6) as u32, Relaxed);
+    }
+
+    /// The keys of the present.
+    pub fn keys(&self) -> Arc<LinkKeys> {
+        Arc::clone(&self.keys.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Use these keys from now on.
+    pub fn set_keys(&self, keys: Arc<LinkKeys>) {
+        *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    /// The round trip in seconds, once it was measured.
+    pub fn rtt(&self) -> Option<f64> {
+        Some(self.keys().rtt()).filter(|rtt| *rtt > 0.0)
+    }
+
+    /// Where datagrams go.
+    pub fn target(&self) -> SockAddr {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The remote end moved.
+    pub fn set_target(&self, target: SockAddr) {
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
+    }
+
+    /// The longest datagram.
+    pub fn max_datagram(&self) -> usize {
+        self.keys().max_datagram() as usize
+    }
+
+    /// So many datagrams are sent. True after a pause: the keeper should watch what comes back.
+    pub fn sent(&self, datagrams: u64, now: f64) -> bool {
+        self.keys().sent(datagrams, (now * 1000.0) as u64)
+    }
+
+    /// So many datagrams came in.
+    pub fn heard(&self, datagrams: u64, now: f64) {
+        self.keys().heard(datagrams, (now * 1000.0) as u64);
+    }
+}
+
 impl LinkState {
     /// A link that has just come up.
     pub fn new(up: LinkUp, home: Home, since: f64, socket: Weak<TcpStream>) -> Self {
         Self {
+            datagram: None,
             up,
             since,
             home,
@@ -108,6 +199,20 @@ impl LinkState {
             waiting: AtomicBool::new(false),
             hello: Mutex::new(None),
         }
+    }
+
+    /// The same for a datagram link.
+    pub fn of_datagrams(up: LinkUp, since: f64, datagram: DatagramLink) -> Self {
+        Self {
+            datagram: Some(datagram),
+            ..Self::new(up, Home::Datagram, since, Weak::new())
+        }
+    }
+
+    /// Where the remote end is now.
+    pub fn remote(&self) -> SocketAddr {
+        let now = self.datagram.as_ref().and_then(|udp| udp.target().as_socket());
+        now.map_or(self.up.remote, plain)
     }
 
     /// A control packet of `bytes` goes up to Python. Whether the link must not be read until it is taken.
@@ -149,7 +254,9 @@ impl LinkState {
         let answered = left.map(|at| (now - at).max(0.0))?;
         let socket = self.socket.upgrade();
         let path = socket.and_then(|socket| sys::tcp_info(socket.as_fd()).ok());
-        let measured = path.map(|info| info.rtt).filter(|rtt| *rtt > 0.0);
+        let path = path.map(|info| info.rtt);
+        let path = path.or_else(|| self.datagram.as_ref()?.rtt());
+        let measured = path.filter(|rtt| *rtt > 0.0);
         Some(measured.map_or(answered, |rtt| answered.min(rtt)))
     }
 
@@ -165,10 +272,12 @@ impl LinkState {
             rx_packets: self.figures.rx_packets.load(Relaxed),
             queued_bytes: self.figures.queued.load(Relaxed) + tcp.map_or(0, |info| u64::from(info.notsent)),
             dropped: self.figures.dropped.load(Relaxed),
-            rtt: tcp.map(|info| info.rtt),
+            rtt: tcp.map(|info| info.rtt).or_else(|| self.datagram.as_ref()?.rtt()),
             stalled: self.stalled.load(Relaxed),
             busy: self.busy.load(Relaxed),
             since: self.since,
+            loss: self.datagram.as_ref().map(DatagramLink::loss),
+            max_datagram: self.datagram.as_ref().map(|udp| udp.max_datagram() as u32),
         }
     }
 }
@@ -196,6 +305,7 @@ mod tests {
             proto: "tcp",
             local: end,
             remote: end,
+            key: None,
         };
         LinkState::new(up, Home::Lane(0), 0.0, Weak::new())
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -11,16 +11,18 @@ use std::thread::{self, JoinHandle};
 use zosnet_core::fib::FibError;
 use zosnet_core::filter::refusals::Refusal;
 use zosnet_core::filter::rules::RulesError;
-use zosnet_core::suite::StaticKey;
+use zosnet_core::suite::{Fill, StaticKey, SuiteError};
+use zosnet_core::{datagram, session};
 
 use crate::events::Event;
-use crate::handoff::{LinkId, LinkInfo, RemoteConfig};
+use crate::handoff::{LinkId, LinkInfo, RemoteConfig, SessionInfo};
+use crate::keeper::{Keeper, ToKeeper};
 use crate::lane::Lane;
 use crate::lane::carrier::is_hello;
 use crate::link::Home;
 use crate::shared::{Hub, Shared, ToLane, lock};
 use crate::tun::{self, TunConfig};
-use crate::{quic, sys, tcp};
+use crate::{quic, sys, tcp, udp};
 
 /// How long closing may take to write what waits, in seconds.
 const FLUSH: f64 = 0.5;
@@ -53,6 +55,17 @@ impl Drop for Secret {
     }
 }
 
+/// How to connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// A TCP connection.
+    Tcp,
+    /// A QUIC connection.
+    Quic,
+    /// A datagram link, to the node of this key if one is given.
+    Udp(Option<[u8; 32]>),
+}
+
 /// What a data plane is to be.
 pub struct Config {
     /// The node's X25519 secret.
@@ -67,6 +80,14 @@ pub struct Config {
     pub tcp_listen: Vec<SocketAddr>,
     /// Where to listen for QUIC links.
     pub quic_listen: Vec<SocketAddr>,
+    /// Where to take datagram links; none: no datagram links.
+    pub udp_listen: Option<SocketAddr>,
+    /// The longest IP packet that datagram links try.
+    pub max_packet: u16,
+    /// Whether to speak the session suite `zosnet`.
+    pub session_suite: bool,
+    /// Keys of nodes that are held to it.
+    pub pins: Vec<[u8; 32]>,
     /// Lanes; at least one.
     pub lanes: usize,
     /// `SO_MARK` of all sockets, 0 for none.
@@ -92,6 +113,9 @@ pub enum StartError {
     /// A QUIC address can't be listened on.
     #[error("QUIC listener: {0}")]
     Quic(#[source] io::Error),
+    /// The UDP port can't be had.
+    #[error("UDP port: {0}")]
+    Udp(#[source] io::Error),
     /// No descriptors or threads left.
     #[error("{0}")]
     System(#[from] io::Error),
@@ -104,6 +128,7 @@ pub struct Node {
     tun_name: Option<String>,
     tcp: Vec<SocketAddr>,
     quic: Vec<SocketAddr>,
+    udp: Vec<SocketAddr>,
 }
 
 impl Node {
@@ -118,12 +143,25 @@ impl Node {
             mark,
             lanes,
             config.events_limit,
+            config.session_suite,
         )?);
         let listeners = tcp::listen(&config.tcp_listen, mark).map_err(StartError::Tcp)?;
         let tcp = listeners
             .iter()
             .map(|listener| listener.local_addr())
             .collect::<io::Result<_>>()?;
+        let sockets = match config.udp_listen {
+            Some(address) => udp::socket::open(address, lanes, mark).map_err(StartError::Udp)?,
+            None => Vec::new(),
+        };
+        let udp = sockets
+            .first()
+            .map(UdpSocket::local_addr)
+            .transpose()?
+            .into_iter()
+            .collect();
+        let speaker = sockets.first().map(UdpSocket::try_clone).transpose()?;
+        let keeper = keeper(&config, &shared, speaker)?;
         let (tun_name, queues) = match config.tun_name {
             Some(name) => {
                 let address = Ipv6Addr::from(config.address);
@@ -156,27 +194,37 @@ impl Node {
             tun_name,
             tcp,
             quic,
+            udp,
         };
-        node.start_lanes(lanes, listeners, queues)
+        node.start_threads(lanes, listeners, queues, sockets, keeper)
             .inspect_err(|_| node.close())?;
         Ok(node)
     }
 
-    fn start_lanes(
+    fn start_threads(
         &self,
         lanes: usize,
         listeners: Vec<std::net::TcpListener>,
         queues: Vec<tun::TunQueue>,
+        sockets: Vec<UdpSocket>,
+        keeper: Keeper,
     ) -> io::Result<()> {
         let (mut listeners, mut queues) = (Some(listeners), queues.into_iter());
+        let mut sockets = sockets.into_iter();
+        let shared = Arc::clone(&self.shared);
+        let thread = thread::Builder::new()
+            .name("zosnet-keeper".to_owned())
+            .spawn(move || guard(&shared, "the keeper of the data plane failed", || keeper.run()))?;
+        lock(&self.threads).push(thread);
         for number in 0..lanes {
             let listeners = listeners.take().unwrap_or_default();
-            let lane = Lane::new(Arc::clone(&self.shared), number, queues.next(), listeners)?;
+            let shared = Arc::clone(&self.shared);
+            let lane = Lane::new(shared, number, queues.next(), listeners, sockets.next())?;
             let name = format!("zosnet-lane-{number}");
             let shared = Arc::clone(&self.shared);
             let thread = thread::Builder::new()
                 .name(name)
-                .spawn(move || run(lane, &shared))?;
+                .spawn(move || guard(&shared, "a lane of the data plane failed", || lane.run()))?;
             lock(&self.threads).push(thread);
         }
         Ok(())
@@ -195,8 +243,11 @@ impl Node {
                 Event::Control { link, packet, .. }
                     if link.control_taken(packet.len(), &self.shared.backlog) =>
                 {
-                    let (Home::Lane(lane) | Home::Remote(lane)) = link.home;
-                    self.post(lane, ToLane::ReadAgain(link.up.link));
+                    let id = link.up.link;
+                    match link.home {
+                        Home::Lane(lane) | Home::Remote(lane) => self.post(lane, ToLane::ReadAgain(id)),
+                        Home::Datagram => self.ask_keeper(ToKeeper::Pause(id, false)),
+                    }
                 }
                 _ => {}
             }
@@ -209,14 +260,59 @@ impl Node {
         let _ = self.shared.post(lane, item);
     }
 
+    /// Items of this node's own are never refused.
+    fn ask_keeper(&self, item: ToKeeper) {
+        let _ = self.shared.keeper.post(item);
+    }
+
     /// Connect; `LinkUp` with `token`, or `DialFailed`, follows.
-    pub fn dial(&self, token: i64, quic: bool, remote: SocketAddr, timeout: f64) {
-        if !quic {
-            return self.post(self.shared.least_loaded(), ToLane::Dial(token, remote, timeout));
+    pub fn dial(&self, token: i64, transport: Transport, remote: SocketAddr, timeout: f64) {
+        match (transport, self.shared.remote.get()) {
+            (Transport::Tcp, _) => {
+                self.post(self.shared.least_loaded(), ToLane::Dial(token, remote, timeout));
+            }
+            (Transport::Quic, Some(quic)) => quic.dial(token, remote, timeout),
+            (Transport::Quic, None) => {}
+            (Transport::Udp(key), _) => self.ask_keeper(ToKeeper::Dial(token, remote, key, timeout)),
         }
-        if let Some(transport) = self.shared.remote.get() {
-            transport.dial(token, remote, timeout);
+    }
+
+    /// The node of this key has started anew: its sessions are no more.
+    pub fn renew_session(&self, key: [u8; 32]) {
+        self.ask_keeper(ToKeeper::Renew(key));
+    }
+
+    /// Hold the node of this key to sessions no longer. False when it was not.
+    pub fn forget_pin(&self, key: [u8; 32]) -> bool {
+        let known = self.shared.peers.known(&key);
+        let pinned = known.is_some_and(|peer| peer.pinned.swap(false, Ordering::Relaxed));
+        self.ask_keeper(ToKeeper::Unpin(key));
+        pinned
+    }
+
+    /// Who may link to this node over datagrams; none: anyone.
+    pub fn allow_links(&self, keys: Option<Vec<[u8; 32]>>) {
+        self.ask_keeper(ToKeeper::Allow(keys));
+    }
+
+    /// Sessions of the suite `zosnet`.
+    pub fn sessions(&self) -> Vec<SessionInfo> {
+        let Some(machine) = self.shared.sessions.get() else {
+            return Vec::new();
+        };
+        let machine = lock(machine);
+        let mut all: Vec<_> = machine.sessions(sys::now()).map(SessionInfo::from).collect();
+        drop(machine);
+        let (table, links) = (self.shared.table.get(), self.shared.links.get());
+        for info in &mut all {
+            let entry = table.lookup(&zosnet_core::address_of(&info.key));
+            let link = entry.and_then(|entry| links.get(&entry.primary));
+            let neighbour = link.and_then(|state| state.datagram.as_ref()).map(|udp| udp.peer);
+            if neighbour == Some(info.key) {
+                info.via = "direct";
+            }
         }
+        all
     }
 
     /// Close a link. Its `LinkDown` follows.
@@ -228,6 +324,7 @@ impl Node {
             (Home::Lane(lane), _) => self.post(lane, ToLane::Close(id, "closed by this node")),
             (Home::Remote(_), Some(remote)) => remote.close(id),
             (Home::Remote(_), None) => {}
+            (Home::Datagram, _) => self.ask_keeper(ToKeeper::Close(id)),
         }
     }
 
@@ -246,6 +343,7 @@ impl Node {
                     remote.push_control(id, packet);
                 }
                 (Home::Remote(_), None) => {}
+                (Home::Datagram, _) => self.ask_keeper(ToKeeper::Control(id, packet, hello)),
             }
         }
     }
@@ -273,12 +371,6 @@ impl Node {
     /// What was refused, the latest first, at most `limit`.
     pub fn refusals(&self, limit: usize) -> Vec<Refusal> {
         self.shared.filter.refusals(limit)
-    }
-
-    /// Replace the keys of those who may link to this node, where a transport can tell; None: anyone.
-    pub fn replace_allowed_links(&self, keys: Option<Vec<[u8; 32]>>) {
-        let keys = keys.map(|keys| keys.into_iter().collect());
-        self.shared.allowed_links.replace(|_| Arc::new(keys));
     }
 
     /// Prefixes used since the last call: prefix and length, 17 bytes each.
@@ -319,7 +411,7 @@ impl Node {
             .unwrap_or_default();
         let lanes = links
             .values()
-            .filter(|state| matches!(state.home, Home::Lane(_)))
+            .filter(|state| !matches!(state.home, Home::Remote(_)))
             .map(|state| state.info());
         let beside = remote.into_iter().map(|mut info| {
             info.busy = links
@@ -347,6 +439,9 @@ impl Node {
         {
             *sums.entry(name.to_owned()).or_insert(0) += total;
         }
+        for (name, total) in lock(&self.shared.keeper_counters).iter() {
+            *sums.entry((*name).to_owned()).or_insert(0) += total;
+        }
         sums.insert("drop.event".to_owned(), self.shared.events.dropped());
         let flows = self.shared.filter.figures();
         sums.insert("flows".to_owned(), flows.flows);
@@ -360,9 +455,9 @@ impl Node {
         self.tun_name.as_deref()
     }
 
-    /// Where it listens: TCP, QUIC.
-    pub fn listening(&self) -> (&[SocketAddr], &[SocketAddr]) {
-        (&self.tcp, &self.quic)
+    /// Where it listens: TCP, QUIC, UDP.
+    pub fn listening(&self) -> [&[SocketAddr]; 3] {
+        [&self.tcp, &self.quic, &self.udp]
     }
 
     /// Write what waits for at most half a second, close all, end the threads. May be called again.
@@ -371,6 +466,7 @@ impl Node {
             return;
         }
         let until = sys::now() + FLUSH;
+        self.ask_keeper(ToKeeper::Stop);
         for lane in 0..self.shared.inboxes.len() {
             self.post(lane, ToLane::Stop(until));
         }
@@ -390,14 +486,33 @@ impl Drop for Node {
     }
 }
 
-/// Run a lane; a panic in it becomes an event, so that Python can stop the node.
-fn run(lane: Lane, shared: &Shared) {
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| lane.run()));
+/// Run a thread; a panic in it becomes an event, so that Python can stop the node.
+fn guard(shared: &Shared, what: &str, run: impl FnOnce()) {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
     if outcome.is_err() {
-        shared
-            .events
-            .push_one(Event::Failed("a lane of the data plane failed".to_owned()));
+        shared.events.push_one(Event::Failed(what.to_owned()));
     }
+}
+
+/// The keeper with its machines.
+fn keeper(config: &Config, shared: &Arc<Shared>, socket: Option<UdpSocket>) -> io::Result<Keeper> {
+    let lanes = config.lanes.clamp(1, 16) as u8;
+    let has_aes = sys::has_aes();
+    let mut links = datagram::Config::new(*config.secret.0);
+    (links.lanes, links.has_aes, links.max_packet) = (lanes, has_aes, config.max_packet);
+    let links = datagram::Endpoint::new(links, random());
+    let mut sessions = session::Config::new(*config.secret.0, config.address);
+    (sessions.lanes, sessions.has_aes, sessions.pins) = (lanes, has_aes, config.pins.clone());
+    for key in &config.pins {
+        shared.peers.of(key).pinned.store(true, Ordering::Relaxed);
+    }
+    let sessions = session::Keeper::new(sessions, random());
+    Keeper::new(Arc::clone(shared), socket, links, sessions)
+}
+
+/// The source of what must be secret.
+fn random() -> Fill {
+    Box::new(|bytes| sys::random(bytes).map_err(|_| SuiteError::Random))
 }
 
 #[cfg(test)]

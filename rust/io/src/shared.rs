@@ -3,7 +3,7 @@
 //! Tables are immutable snapshots behind a generation counter: a lane looks at the counter once a turn and
 //! clones the `Arc` only when it moved.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -15,12 +15,15 @@ use zosnet_core::fib;
 use zosnet_core::filter::Filter;
 use zosnet_core::filter::flows::Limits;
 use zosnet_core::frame::{self, Kind};
+use zosnet_core::session::{self, EntryKind};
 use zosnet_core::suite::StaticKey;
 
 use crate::counters::Counters;
 use crate::events::{Event, EventQueue};
 use crate::handoff::{LinkId, LinkUp, RemoteSink, Upcalls};
+use crate::keeper::Queue;
 use crate::link::{Backlog, Home, LinkState, Links};
+use crate::peers::Peers;
 use crate::sys;
 
 /// Bytes that may wait in one lane's inbox.
@@ -50,6 +53,12 @@ pub enum ToLane {
     Inject(Vec<u8>),
     /// A message body for this address.
     Message([u8; 16], Vec<u8>),
+    /// A session frame for the node with this /64, by whatever road leads there.
+    Frame(u64, Vec<u8>),
+    /// An entry to be sealed for the node of this key: its kind and its body.
+    Entry([u8; 32], EntryKind, Vec<u8>),
+    /// The session with the node of this key came, or isn't to be waited for.
+    Retry([u8; 32]),
     /// Flush until this time, then end.
     Stop(f64),
 }
@@ -58,7 +67,11 @@ impl ToLane {
     /// Bytes it weighs in the inbox, and whether it may be dropped for that.
     fn weight(&self) -> (usize, bool) {
         match self {
-            Self::Send(_, bytes) | Self::Inject(bytes) | Self::Message(_, bytes) => (bytes.len(), true),
+            Self::Send(_, bytes)
+            | Self::Inject(bytes)
+            | Self::Message(_, bytes)
+            | Self::Frame(_, bytes)
+            | Self::Entry(_, _, bytes) => (bytes.len(), true),
             Self::Bytes(_, bytes, _) => (bytes.len(), false),
             _ => (0, false),
         }
@@ -187,12 +200,20 @@ pub struct Shared {
     pub builder: Mutex<fib::Builder>,
     /// What may come in for this host.
     pub filter: Arc<Filter>,
-    /// The keys of those who may link to this node; None: anyone.
-    pub allowed_links: Snapshot<Option<HashSet<[u8; 32]>>>,
     /// One a lane.
     pub inboxes: Vec<Inbox>,
     /// One a lane.
     pub counters: Vec<Counters>,
+    /// Whether this node speaks the suite `zosnet`.
+    pub suite: bool,
+    /// Sessions, for all threads.
+    pub peers: Peers,
+    /// What waits for the keeper.
+    pub keeper: Queue,
+    /// Totals of the keeper's machines.
+    pub keeper_counters: Mutex<Vec<(&'static str, u64)>>,
+    /// The machine of sessions, which the keeper runs and status looks at.
+    pub sessions: OnceLock<Arc<Mutex<session::Keeper>>>,
     /// Magic bytes of probes that are watched for.
     pub probes: Snapshot<Vec<[u8; 8]>>,
     /// The transport beside the lanes.
@@ -210,6 +231,7 @@ impl Shared {
         mark: u32,
         lanes: usize,
         events_limit: usize,
+        suite: bool,
     ) -> io::Result<Self> {
         let mut seed = [0; 8];
         sys::random(&mut seed)?;
@@ -230,9 +252,13 @@ impl Shared {
             },
             builder: Mutex::new(builder),
             filter,
-            allowed_links: Snapshot::new(None),
             inboxes: (0..lanes).map(|_| Inbox::new()).collect::<io::Result<_>>()?,
             counters: (0..lanes).map(|_| Counters::default()).collect(),
+            suite,
+            peers: Peers::default(),
+            keeper: Queue::new()?,
+            keeper_counters: Mutex::default(),
+            sessions: OnceLock::new(),
             probes: Snapshot::new(Vec::new()),
             remote: OnceLock::new(),
             closed: AtomicBool::new(false),

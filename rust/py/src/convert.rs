@@ -9,7 +9,7 @@ use zosnet_core::fib::FibError;
 use zosnet_core::filter::refusals::Refusal;
 use zosnet_core::filter::rules::RulesError;
 use zosnet_io::events::Event;
-use zosnet_io::handoff::{LinkInfo, host};
+use zosnet_io::handoff::{LinkInfo, SessionInfo, host};
 use zosnet_io::node::StartError;
 use zosnet_io::sys::reason;
 
@@ -36,6 +36,7 @@ pub fn start_error(error: StartError) -> PyErr {
         StartError::Tun(error) => os_error("TUN device: ", &error),
         StartError::Tcp(error) => os_error("TCP listener: ", &error),
         StartError::Quic(error) => os_error("QUIC listener: ", &error),
+        StartError::Udp(error) => os_error("UDP port: ", &error),
         StartError::System(error) => os_error("", &error),
     }
 }
@@ -91,6 +92,7 @@ pub fn event_tuple(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>>
                 remote,
                 up.remote.port(),
                 at,
+                up.key.map(|key| PyBytes::new(py, &key)),
             )
                 .into_pyobject(py)
         }
@@ -119,6 +121,9 @@ pub fn event_tuple(py: Python<'_>, event: Event) -> PyResult<Bound<'_, PyTuple>>
             )
                 .into_pyobject(py)
         }
+        Event::Measured(link, rtt, loss, at) => ("measured", link, rtt, loss, at).into_pyobject(py),
+        Event::Pinned(key, at) => ("pinned", PyBytes::new(py, &key), at).into_pyobject(py),
+        Event::Downgraded(key, at) => ("downgraded", PyBytes::new(py, &key), at).into_pyobject(py),
         Event::Probe(packet, at) => ("probe", PyBytes::new(py, &packet), at).into_pyobject(py),
         Event::Failed(text) => ("failed", text).into_pyobject(py),
     }
@@ -141,5 +146,23 @@ pub fn link_dict(py: Python<'_>, info: LinkInfo) -> PyResult<Bound<'_, PyDict>> 
     dict.set_item("stalled", info.stalled)?;
     dict.set_item("busy", info.busy)?;
     dict.set_item("since", info.since)?;
+    dict.set_item("loss", info.loss)?;
+    dict.set_item("max_datagram", info.max_datagram)?;
+    dict.set_item("key", info.up.key.map(|key| PyBytes::new(py, &key)))?;
+    Ok(dict)
+}
+
+/// One session as a dict.
+pub fn session_dict<'py>(py: Python<'py>, info: &SessionInfo) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("key", PyBytes::new(py, &info.key))?;
+    dict.set_item("suite", "zosnet")?;
+    dict.set_item("cipher", info.cipher)?;
+    dict.set_item("state", info.state)?;
+    dict.set_item("via", info.via)?;
+    dict.set_item("age", info.age)?;
+    dict.set_item("tx_frames", info.tx_frames)?;
+    dict.set_item("rx_frames", info.rx_frames)?;
+    dict.set_item("max_frame", info.max_frame)?;
     Ok(dict)
 }

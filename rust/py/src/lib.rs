@@ -9,9 +9,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
-use zosnet_io::node::{Config, Node, Secret};
+use zosnet_io::node::{Config, Node, Secret, Transport};
 
-use convert::{array, event_tuple, fib_error, link_dict, refusal_dict, rules_error, start_error};
+use convert::{
+    array, event_tuple, fib_error, link_dict, refusal_dict, rules_error, session_dict, start_error,
+};
 
 /// The packet path of a node. Thread-safe; no call here ever waits for the network, but `close`.
 #[pyclass(frozen, module = "zosnet._core")]
@@ -38,6 +40,10 @@ fn addresses(listed: Vec<(String, u16)>) -> PyResult<Vec<SocketAddr>> {
         .collect()
 }
 
+fn keys(listed: &[Vec<u8>]) -> PyResult<Vec<[u8; 32]>> {
+    listed.iter().map(|key| array(key, "key")).collect()
+}
+
 fn secret_of(bytes: &[u8]) -> PyResult<Secret> {
     let length = bytes.len();
     Secret::copied(bytes)
@@ -47,8 +53,8 @@ fn secret_of(bytes: &[u8]) -> PyResult<Secret> {
 #[pymethods]
 impl Core {
     #[new]
-    #[pyo3(signature = (*, secret, address, tun_name, tun_mtu, tcp_listen, quic_listen, lanes, firewall_mark,
-                        router_id_text, events_limit))]
+    #[pyo3(signature = (*, secret, address, tun_name, tun_mtu, tcp_listen, quic_listen, udp_listen, session_suite,
+                        pins, max_link_mtu, lanes, firewall_mark, router_id_text, events_limit))]
     #[expect(clippy::too_many_arguments, reason = "all by keyword")]
     fn new(
         py: Python<'_>,
@@ -58,6 +64,10 @@ impl Core {
         tun_mtu: u32,
         tcp_listen: Vec<(String, u16)>,
         quic_listen: Vec<(String, u16)>,
+        udp_listen: Vec<(String, u16)>,
+        session_suite: bool,
+        pins: Vec<Vec<u8>>,
+        max_link_mtu: u16,
         lanes: usize,
         firewall_mark: u32,
         router_id_text: String,
@@ -70,6 +80,14 @@ impl Core {
             tun_mtu,
             tcp_listen: addresses(tcp_listen)?,
             quic_listen: addresses(quic_listen)?,
+            udp_listen: match addresses(udp_listen)?.as_slice() {
+                [] => None,
+                [one] => Some(*one),
+                _ => return Err(PyValueError::new_err("datagram links have one port")),
+            },
+            max_packet: max_link_mtu,
+            session_suite,
+            pins: keys(&pins)?,
             lanes,
             firewall_mark,
             router_id_text,
@@ -92,12 +110,9 @@ impl Core {
 
     #[getter]
     fn listening(&self) -> Vec<(&'static str, String, u16)> {
-        let (tcp, quic) = self.0.listening();
-        let named = tcp
-            .iter()
-            .map(|at| ("tcp", at))
-            .chain(quic.iter().map(|at| ("quic", at)));
+        let named = ["tcp", "quic", "udp"].into_iter().zip(self.0.listening());
         named
+            .flat_map(|(name, all)| all.iter().map(move |at| (name, at)))
             .map(|(proto, at)| (proto, at.ip().to_string(), at.port()))
             .collect()
     }
@@ -108,9 +123,10 @@ impl Core {
         events.into_iter().map(|event| event_tuple(py, event)).collect()
     }
 
+    #[pyo3(signature = (token, proto, ip, port, scope, timeout, key = None))]
     #[expect(
         clippy::too_many_arguments,
-        reason = "the seven parts of an endpoint and its dial"
+        reason = "the eight parts of an endpoint and its dial"
     )]
     fn dial(
         &self,
@@ -121,10 +137,12 @@ impl Core {
         port: u16,
         scope: u32,
         timeout: f64,
+        key: Option<&[u8]>,
     ) -> PyResult<()> {
-        let quic = match proto {
-            "tcp" => false,
-            "quic" => true,
+        let transport = match proto {
+            "tcp" => Transport::Tcp,
+            "quic" => Transport::Quic,
+            "udp" => Transport::Udp(key.map(|key| array(key, "key")).transpose()?),
             _ => return Err(PyValueError::new_err(format!("no transport is called {proto:?}"))),
         };
         if !timeout.is_finite() || timeout <= 0.0 {
@@ -133,7 +151,28 @@ impl Core {
             ));
         }
         let remote = socket_address(ip, port, scope)?;
-        detached(py, || self.0.dial(token, quic, remote, timeout))
+        detached(py, || self.0.dial(token, transport, remote, timeout))
+    }
+
+    fn renew_session(&self, py: Python<'_>, key: &[u8]) -> PyResult<()> {
+        let key = array(key, "key")?;
+        detached(py, || self.0.renew_session(key))
+    }
+
+    fn forget_pin(&self, py: Python<'_>, key: &[u8]) -> PyResult<bool> {
+        let key = array(key, "key")?;
+        detached(py, || self.0.forget_pin(key))
+    }
+
+    #[pyo3(signature = (allowed))]
+    fn replace_allowed_links(&self, py: Python<'_>, allowed: Option<Vec<Vec<u8>>>) -> PyResult<()> {
+        let allowed = allowed.map(|allowed| keys(&allowed)).transpose()?;
+        detached(py, || self.0.allow_links(allowed))
+    }
+
+    fn sessions<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let sessions = detached(py, || self.0.sessions())?;
+        sessions.into_iter().map(|info| session_dict(py, &info)).collect()
     }
 
     fn close_link(&self, py: Python<'_>, link: u32) -> PyResult<()> {
@@ -169,13 +208,6 @@ impl Core {
             .into_iter()
             .map(|refusal| refusal_dict(py, refusal))
             .collect()
-    }
-
-    #[pyo3(signature = (keys))]
-    fn replace_allowed_links(&self, py: Python<'_>, keys: Option<Vec<Vec<u8>>>) -> PyResult<()> {
-        let read = |keys: Vec<Vec<u8>>| keys.iter().map(|key| array(key, "a key")).collect();
-        let keys: Option<Vec<[u8; 32]>> = keys.map(read).transpose()?;
-        detached(py, || self.0.replace_allowed_links(keys))
     }
 
     fn send_message(&self, py: Python<'_>, destination: &[u8], body: &[u8]) -> PyResult<()> {

@@ -1,7 +1,7 @@
 """The node's own API, served on its unix socket: every operation declared once, with what it takes and gives.
 
-GET  /v1/status /v1/peers /v1/routes /v1/doors /v1/key /v1/doctor /metrics /openapi.json
-POST /v1/peers, DELETE /v1/peers/{endpoint}
+GET  /v1/status /v1/peers /v1/sessions /v1/routes /v1/doors /v1/key /v1/pins /v1/doctor /metrics /openapi.json
+POST /v1/peers, DELETE /v1/peers/{endpoint}, DELETE /v1/pins/{key}
 POST /v1/ping /v1/trace              a JSON document a line, as the answers come
 POST /v1/messages, GET /v1/messages, GET /v1/messages/{id}
 POST /v1/reload /v1/shutdown
@@ -46,6 +46,21 @@ def remove_peer(node: Node, call: Call) -> No | None:
     if node.remove_peer(endpoint):
         return None
     return No(f"{endpoint} is not a peer", remedy="`zosnet peers` lists them")
+
+
+def sessions(node: Node, _: Call) -> views.Sessions:
+    return node.sessions.sessions()
+
+
+def pins(node: Node, _: Call) -> views.Pins:
+    return node.sessions.pins()
+
+
+async def forget_pin(node: Node, call: Call) -> No | None:
+    key = call.path["key"]
+    if await node.sessions.forget(key):
+        return None
+    return No(f"{key} is not pinned", remedy="`zosnet key pins` lists those that are")
 
 
 async def routes(node: Node, _: Call) -> views.Routes:
@@ -129,6 +144,17 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("GET", "/v1/routes", "routes", "The routing table", routes, views.Routes, large=True),
     Operation("GET", "/v1/doors", "doors", "What may come in, and what was refused", doors, views.DoorsView),
+    Operation(
+        "GET", "/v1/sessions", "sessions", "Sessions with other nodes, those with most traffic first",
+        sessions, views.Sessions, large=True,
+    ),
+    Operation(
+        "GET", "/v1/pins", "pins", "Nodes that are held to our session suite", pins, views.Pins, large=True
+    ),
+    Operation(
+        "DELETE", "/v1/pins/{key}", "forgetPin", "Hold a node to our session suite no longer",
+        forget_pin, failures=(404,),
+    ),
     Operation("GET", "/v1/key", "key", "Who this node is", key, views.KeyView),
     Operation("GET", "/v1/doctor", "doctor", "What is wrong, with remedies", doctor, views.Findings),
     Operation("GET", "/metrics", "metrics", "Prometheus metrics", metrics, str, media=METRICS_MEDIA),

@@ -21,6 +21,8 @@ __all__ = ["MYCELIUM_OPERATIONS"]
 _LONGEST_WAIT = 3600.0
 _MAX_TOPIC = 255
 _KINDS = {"static": "static", "inbound": "inbound", "discovered": "linkLocalDiscovery"}
+#: Mycelium's clients refuse a list with a protocol that they don't know; this one is nearest.
+_PROTOS = {"udp": "quic"}
 _Json = dict[str, Any]
 
 
@@ -44,7 +46,7 @@ def peers(node: Node, _: Call) -> list[_Json]:
 def _peer(peer: views.PeerView) -> _Json:
     proto, _, address = peer.endpoint.partition("://")
     return {
-        "endpoint": {"proto": proto, "addr": {"socket": peer.remote or address}},
+        "endpoint": {"proto": _PROTOS.get(proto, proto), "addr": {"socket": peer.remote or address}},
         "type": _KINDS[peer.kind],
         "connectionState": peer.state,
         "txBytes": peer.tx_bytes,
@@ -89,7 +91,7 @@ def _link(peer: views.PeerView) -> str:
     """How Mycelium writes a link: both ends of a TCP one, the far end of a QUIC one."""
     proto, _, address = peer.endpoint.partition("://")
     remote = peer.remote or address
-    return f"QUIC -> {remote}" if proto == "quic" else f"{proto.upper()} {peer.local} <-> {remote}"
+    return f"QUIC -> {remote}" if proto in {"quic", "udp"} else f"{proto.upper()} {peer.local} <-> {remote}"
 
 
 async def queried_routes(node: Node, _: Call) -> list[_Json]:

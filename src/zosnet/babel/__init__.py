@@ -6,12 +6,13 @@ it is plain data with rules. Nothing here reads a clock, draws a random number o
 
 from zosnet.babel.actions import Action, Disconnect, Install, Remove, Send, Unreachable
 from zosnet.babel.limits import Limits
-from zosnet.babel.source import ORDERED_ZONE, incarnation
+from zosnet.babel.source import ORDERED_ZONE, SESSION_ZONE, incarnation
 from zosnet.babel.speaker import Speaker
 from zosnet.babel.status import NeighbourStatus, QueryStatus, RouteStatus
 
 __all__ = [
     "ORDERED_ZONE",
+    "SESSION_ZONE",
     "Action",
     "Disconnect",
     "Install",

@@ -24,7 +24,8 @@ class Install:
 
     `backup` is another neighbour to which the data plane may flip on its own, at any moment and for as long
     as this Install stands: it is feasible, so no combination of flips anywhere closes a loop. `metric` is
-    that of the moment; when only the metric changes there is no new Install.
+    that of the moment; when only the metric changes there is no new Install. With `spread` both are links of
+    equal quality to one and the same node: flows may be spread over them, each on one.
     """
 
     prefix: Prefix
@@ -32,6 +33,7 @@ class Install:
     next_hop: int
     backup: int | None
     metric: int
+    spread: bool = False
 
 
 @dataclass(frozen=True, slots=True)

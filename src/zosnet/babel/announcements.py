@@ -13,7 +13,7 @@ from zosnet.babel.metric import INFINITY
 from zosnet.babel.neighbour import Neighbour
 from zosnet.babel.node import Node
 from zosnet.babel.route import Entry, Route
-from zosnet.babel.selection import backup_for
+from zosnet.babel.selection import backup_for, may_spread
 from zosnet.babel.source import is_feasible
 from zosnet.model.prefix import Prefix
 from zosnet.wire.babel import Update
@@ -166,4 +166,5 @@ class Announcements:
             sources = node.sources.of(entry.prefix)
             if not is_feasible(backup.seqno, backup.metric, sources.get(raw)):
                 entry.backup = backup_for(route, sources, node.latest_start)
+                entry.spread = may_spread(route, entry.backup)
                 node.install(entry)

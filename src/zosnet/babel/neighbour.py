@@ -3,6 +3,8 @@
 Its life:
     up ── 43 s without IHU, or the link's end ──> gone
     stalled: the data plane sends and hears nothing. No route uses it; what has no other route is retracted.
+    fresh: it was stalled or gone, and is back. It is a backup and the only route's link at once, but routes
+        that work don't return to it before it was well for a while (`Hold`).
     suspect: busy, and a Hello stays unanswered. Its routes cost PENALTY more, so they are the last resort.
 The data plane ends a stall; an IHU ends suspicion, which is mild on purpose: a stock node that waits in its
 own queues answers late without being gone.
@@ -12,9 +14,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from zosnet.babel.cost import LinkCost
+from zosnet.babel.hold import Hold
 from zosnet.babel.metric import INFINITY, LARGEST
 from zosnet.babel.rate import Bucket
 from zosnet.babel.seqno import next_after
+from zosnet.model.endpoint import MOST_WEIGHT
 from zosnet.model.prefix import Prefix
 from zosnet.wire.babel import Hello, Ihu
 
@@ -39,6 +43,20 @@ PENALTY = 0x2000
 More than any path across the planet, little enough that two of them still add up.
 """
 
+METERED = 0x1000
+"""What a metered link costs beside everything else: more than most paths that aren't, and less than PENALTY.
+
+So other nodes go round it where they can, and 15 such links still add up to a finite metric. An IHU with a
+cost from here to PENALTY, from a node of our own kind, says that its end is metered: then so is ours.
+"""
+
+SHORTEST_RETURN, LONGEST_RETURN = 5.0, 300.0
+"""Seconds for which a link that failed must be well before routes return to it, at first and at most.
+
+Guesses: a TCP connection that was moved has recovered within some round trips, and what fails every few
+seconds for minutes is better left alone.
+"""
+
 OUTSTANDING = 5.0
 """Seconds for which no further Hello follows one that is unanswered.
 
@@ -58,17 +76,25 @@ class Neighbour:
         "cost",
         "dump",
         "dumped_at",
+        "far_metered",
+        "fresh_until",
         "gone",
         "has_spoken",
         "heard_at",
         "hello_due",
+        "hold",
         "ihu_due",
         "is_busy",
+        "is_fresh",
         "is_ours",
+        "is_spared",
         "is_stalled",
         "is_suspect",
         "is_wanted",
+        "kind",
         "link",
+        "metered",
+        "node",
         "peer",
         "requests",
         "routes",
@@ -76,6 +102,7 @@ class Neighbour:
         "seqno_requests",
         "since",
         "timer",
+        "weight",
     )
 
     def __init__(
@@ -87,9 +114,18 @@ class Neighbour:
         now: float,
         *,
         wanted: bool = True,
+        kind: str = "",
     ) -> None:
         self.peer = peer
+        self.kind = kind
+        """What carries the link, such as "udp"."""
+        self.node: bytes | None = None
+        """The key of the node at its other end, once it named itself."""
         self.is_wanted = wanted
+        self.weight = 0
+        """What the operator adds to its cost."""
+        self.metered = self.far_metered = False
+        """Whether the operator of this end, or of the other, pays for what it carries."""
         self.timer = float("inf")
         self.link = LinkCost(static_cost)
         self.cost = self.link.total
@@ -105,6 +141,11 @@ class Neighbour:
         self.has_spoken = False
         """Whether it has said anything that shows it to speak Babel."""
         self.is_ours = self.is_busy = self.is_stalled = self.is_suspect = self.gone = False
+        self.is_spared = False
+        """Whether nothing goes over it that has another way: it is metered, or suspect."""
+        self.is_fresh = False
+        self.fresh_until = 0.0
+        self.hold = Hold(SHORTEST_RETURN, LONGEST_RETURN)
         self._asked_at: float | None = None
         self._next_hello = now
         self._first = iter(FIRST_HELLOS)
@@ -122,16 +163,18 @@ class Neighbour:
         return hello
 
     def take_ihu(self) -> Ihu:
-        """The answer to its Hellos."""
+        """The answer to its Hellos, with what this end thinks of the link; not what it heard of the other."""
         self.ihu_due = False
-        return Ihu(self.cost)
+        own = min(LARGEST, self.link.total + self.weight + (METERED if self.metered else 0))
+        return Ihu(INFINITY if self.is_stalled else own)
 
-    def receive_ihu(self, rtt: float | None, now: float) -> bool:
+    def receive_ihu(self, rx_cost: int, rtt: float | None, now: float) -> bool:
         """It answers.
 
         Whether `cost` changed. An IHU that answers no Hello of ours is a sign of life, no
         sample.
         """
+        self.far_metered = self.is_ours and METERED <= rx_cost < PENALTY
         self.heard_at = now
         asked_at, self._asked_at = self._asked_at, None
         if asked_at is not None:
@@ -140,18 +183,33 @@ class Neighbour:
         self.is_suspect = False
         return self._recost()
 
+    def measure(self, rtt: float | None, loss: float | None, now: float) -> bool:
+        """The data plane measured the link. Whether `cost` changed."""
+        self.link.measure(rtt, loss, now)
+        return self._recost()
+
+    def weigh(self, weight: int, metered: bool) -> bool:
+        """What the operator wants of it. Whether `cost` changed."""
+        self.weight, self.metered = min(max(weight, 0), MOST_WEIGHT), metered
+        return self._recost()
+
     # timers
 
     def wake(self, now: float) -> bool:
-        """Time passed: a Hello may be due, or suspicion. Whether `cost` changed."""
+        """Time passed: a Hello may be due, or suspicion, or it is fresh no longer.
+
+        Whether its routes must be decided again.
+        """
+        settled = self.is_fresh and now >= self.fresh_until
+        self.is_fresh = self.is_fresh and not settled
         if now >= self._next_hello:
             waiting = self._asked_at is not None and now - self._asked_at < OUTSTANDING
             self.hello_due = self.hello_due or not waiting
             self._next_hello = self._after(now)
         if not self.is_suspect and now >= self._suspicion():
             self.is_suspect = True
-            return self._recost()
-        return False
+            return self._recost() or settled
+        return settled
 
     def is_dead(self, now: float) -> bool:
         """Whether it has been silent for too long to be there."""
@@ -160,7 +218,8 @@ class Neighbour:
     def deadline(self) -> float:
         """When `wake` or `is_dead` has something new to say."""
         suspicion = float("inf") if self.is_suspect else self._suspicion()
-        return min(self._next_hello, self.heard_at + DEAD_AFTER, suspicion)
+        settling = self.fresh_until if self.is_fresh else float("inf")
+        return min(self._next_hello, self.heard_at + DEAD_AFTER, suspicion, settling)
 
     def _after(self, now: float) -> float:
         first = next((self.since + offset for offset in self._first if self.since + offset > now), None)
@@ -176,26 +235,48 @@ class Neighbour:
 
     def set_busy(self, busy: bool, now: float) -> None:
         """Data flows over the link, or no longer: sample often while it does."""
-        self.is_busy = busy
+        self.is_busy = self.link.is_busy = busy
         if busy:
             self._next_hello = min(self._next_hello, now + BUSY_INTERVAL)
             if self._asked_at is not None:  # an idle link's lost Hello is no evidence about a busy one
                 self._asked_at = None
 
-    def set_stalled(self, stalled: bool) -> bool:
+    def set_stalled(self, stalled: bool, now: float) -> bool:
         """The link is silent though data is sent, or no longer so. Whether `cost` changed."""
+        if self.is_stalled == stalled:
+            return False
         self.is_stalled = stalled
+        if stalled:
+            self.hold.fail(now)
+            self.is_fresh = False
+        else:
+            self.be_fresh(self.hold, now)
         return self._recost()
 
-    def leave(self) -> None:
+    def be_fresh(self, hold: Hold, now: float) -> None:
+        """It is back after a failure; `hold` knows how often that happened."""
+        self.hold = hold
+        self.hold.trust(now)
+        self.is_fresh = True
+        self.fresh_until = now + hold.seconds
+
+    def leave(self, now: float) -> None:
         """It is gone: nothing may use its routes."""
         self.gone = True
+        if not self.is_stalled:
+            self.hold.fail(now)
         self._recost()
 
     def _recost(self) -> bool:
-        before = self.cost
+        before = self.cost, self.is_spared
+        self.is_spared = self.metered or self.far_metered or self.is_suspect
         if self.gone or self.is_stalled:
             self.cost = INFINITY
         else:
-            self.cost = min(LARGEST, self.link.total + (PENALTY if self.is_suspect else 0))
-        return self.cost != before
+            extra = self.weight
+            if self.metered or self.far_metered:
+                extra += METERED
+            if self.is_suspect:
+                extra += PENALTY
+            self.cost = min(LARGEST, self.link.total + extra)
+        return (self.cost, self.is_spared) != before

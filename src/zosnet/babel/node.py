@@ -72,11 +72,13 @@ class Node:
             self._withdraw(entry)
             return
         backup = entry.backup.neighbour.peer if entry.backup is not None else None
-        told = (route.neighbour.peer, backup, route.router_id.raw)
+        told = (route.neighbour.peer, backup, route.router_id.raw, entry.spread)
         if entry.installed != told:
             entry.installed = told
             self.forwarding.append(
-                Install(entry.prefix, route.router_id, route.neighbour.peer, backup, route.total)
+                Install(
+                    entry.prefix, route.router_id, route.neighbour.peer, backup, route.total, entry.spread
+                )
             )
 
     def remove(self, entry: Entry) -> None:
@@ -88,5 +90,5 @@ class Node:
 
     def _withdraw(self, entry: Entry) -> None:
         if entry.installed is not None and entry.installed[0] and entry.router_id is not None:
-            entry.installed = (0, None, entry.router_id.raw)
+            entry.installed = (0, None, entry.router_id.raw, False)
             self.forwarding.append(Unreachable(entry.prefix, entry.router_id))

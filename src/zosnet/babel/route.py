@@ -58,6 +58,7 @@ class Entry:
         "router_id",
         "routes",
         "selected",
+        "spread",
         "timer",
     )
 
@@ -68,8 +69,10 @@ class Entry:
         self.backup: Route | None = None
         self.router_id: RouterId | None = None
         self.former: tuple[bytes, ...] = ()
-        self.installed: tuple[int, int | None, bytes] | None = None
-        """What the data plane was told: (next hop, backup, router id); next hop 0 is `Unreachable`."""
+        self.spread = False
+        """Whether flows are spread over the selected route and the backup."""
+        self.installed: tuple[int, int | None, bytes, bool] | None = None
+        """What the data plane was told: (next hop, backup, router id, spread); next hop 0: `Unreachable`."""
         self.announced = INFINITY
         self.announced_id: bytes = b""
         self.dirty = self.flood = False

@@ -13,7 +13,7 @@ from zosnet.babel.neighbour import Neighbour
 from zosnet.babel.node import Node
 from zosnet.babel.queries import Queries
 from zosnet.babel.route import Entry, Route
-from zosnet.babel.selection import select, tempting
+from zosnet.babel.selection import may_spread, select, tempting
 from zosnet.babel.seqno import ahead
 from zosnet.babel.seqno_requests import SeqnoRequests
 from zosnet.babel.source import Source, is_feasible
@@ -212,7 +212,7 @@ class Routing:
 
     def drop_neighbour(self, neighbour: Neighbour) -> None:
         """A neighbour is gone: its routes are out at once, and what they were used for is marked."""
-        neighbour.leave()
+        neighbour.leave(self._node.now)
         self.mark(neighbour)
         for route in list(neighbour.routes.values()):
             self._node.table.drop(route)
@@ -264,6 +264,7 @@ class Routing:
         sources, latest = self._node.sources.of(entry.prefix), self._node.latest_start
         new, entry.backup = select(entry, sources, latest)
         entry.selected = new
+        entry.spread = new is not None and may_spread(new, entry.backup)
         if new is None:
             self._nothing_left(entry, old, withdrawn_by)
             return

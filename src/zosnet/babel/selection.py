@@ -7,9 +7,17 @@ while the entry lasts. So along any path of next hops the incarnation never gets
 the same the feasibility distance falls. Forward is no must: a newer incarnation has to be worth it by its
 metric, like anything else, for updates are not signed. The backup always leads to the same incarnation as the
 route it stands in for.
+
+A route over a metered link, or over one that doesn't answer, is used only if there is no other, whatever the
+metrics: see `is_spared`. Among equals in that the metric decides.
+
+A route in use is left for a better one, but not for one over a link that has only just come back: see
+`is_fresh`. Of two links to one node a datagram link is preferred as soon as it is no longer, for what flows
+in streams inside a stream suffers; back it goes only by the usual margin.
 """
 
-from zosnet.babel.metric import INFINITY, is_worth_switching
+from zosnet.babel.metric import INFINITY, is_worth_switching, margin
+from zosnet.babel.neighbour import Neighbour
 from zosnet.babel.route import Entry, Route
 from zosnet.babel.seqno import SEQNO_MASK
 from zosnet.babel.source import Source, is_feasible, is_older, is_premature
@@ -17,7 +25,11 @@ from zosnet.babel.source import Source, is_feasible, is_older, is_premature
 Choice = tuple[Route | None, Route | None]
 """The selected route, and the one to flip to."""
 
-_Candidates = list[tuple[int, int, Route]]
+_Candidates = list[tuple[bool, int, int, Route]]
+"""Whether to spare it, its metric, the neighbour's number to break ties, and the route."""
+
+DATAGRAMS = "udp"
+"""The kind of a link that loses a packet rather than make all others wait for it."""
 
 
 def select(entry: Entry, sources: dict[bytes, Source], latest: float) -> Choice:
@@ -29,15 +41,24 @@ def select(entry: Entry, sources: dict[bytes, Source], latest: float) -> Choice:
     if not candidates:
         return None, None
     candidates.sort()
-    metric, _, best = candidates[0]
-    current = entry.selected
-    if current is not None and best is not current:
-        for total, _, route in candidates:
-            if route is current:
-                if not is_worth_switching(metric, total):
-                    best = current
-                break
+    best = _best(entry.selected, candidates)
     return best, _stand_in(best, candidates)
+
+
+def may_spread(selected: Route, backup: Route | None) -> bool:
+    """Whether flows may be spread over the two: equally good links of one kind to one and the same node.
+
+    They start to be spread when the two differ by half the margin, and are until they differ by all of it.
+    """
+    if backup is None:
+        return False
+    one, other = selected.neighbour, backup.neighbour
+    if not _are_twins(one, other) or one.kind != other.kind or one.is_spared != other.is_spared:
+        return False
+    if not (_is_steady(one) and _is_steady(other)):
+        return False
+    bound = margin(selected.total)
+    return abs(selected.total - backup.total) <= (bound if selected.entry.spread else bound // 2)
 
 
 def tempting(selected: Route, sources: dict[bytes, Source], latest: float) -> Route | None:
@@ -75,12 +96,51 @@ def backup_for(selected: Route, sources: dict[bytes, Source], latest: float) -> 
     return _stand_in(selected, candidates)
 
 
-def _stand_in(selected: Route, candidates: _Candidates) -> Route | None:
-    raw = selected.router_id.raw
-    for _, _, route in candidates:
-        if route is not selected and route.router_id.raw == raw:
+def _best(current: Route | None, candidates: _Candidates) -> Route:
+    """The route to use: the current one unless another is better by the hysteresis."""
+    nearest = candidates[0][3]
+    if nearest is current:
+        return nearest
+    if current is None or all(route is not current for *_, route in candidates):
+        alike = (route for spared, *_, route in candidates if spared == candidates[0][0])
+        return next((route for route in alike if not route.neighbour.is_fresh), nearest)
+    for *_, route in candidates:
+        if route is current:
+            break
+        if _may_replace(route, current):
             return route
-    return None
+    return current
+
+
+def _may_replace(route: Route, current: Route) -> bool:
+    """Whether a route that comes before the current one is to replace it."""
+    new, old = route.neighbour, current.neighbour
+    if new.is_fresh and _is_steady(old):
+        return False
+    if new.is_spared != old.is_spared or is_worth_switching(route.total, current.total):
+        return True
+    return new.kind == DATAGRAMS and old.kind != DATAGRAMS and _are_twins(new, old)
+
+
+def _are_twins(one: Neighbour, other: Neighbour) -> bool:
+    return one.node is not None and one.node == other.node
+
+
+def _is_steady(neighbour: Neighbour) -> bool:
+    return not neighbour.is_fresh and not neighbour.is_suspect
+
+
+def _stand_in(selected: Route, candidates: _Candidates) -> Route | None:
+    """The nearest other route to the same incarnation, or one that is as good to the same neighbour."""
+    raw = selected.router_id.raw
+    nearest: Route | None = None
+    for *_, route in candidates:
+        if route is selected or route.router_id.raw != raw:
+            continue
+        if may_spread(selected, route):
+            return route
+        nearest = nearest or route
+    return nearest
 
 
 def _candidates(entry: Entry, sources: dict[bytes, Source], latest: float) -> _Candidates:
@@ -99,12 +159,12 @@ def _candidates(entry: Entry, sources: dict[bytes, Source], latest: float) -> _C
                 continue
         if raw != known:
             mixed = True
-        candidates.append((total, peer, route))
+        candidates.append((route.neighbour.is_spared, total, peer, route))
     return _admissible(entry, candidates, latest) if mixed else candidates
 
 
 def _admissible(entry: Entry, candidates: _Candidates, latest: float) -> _Candidates:
     """Drop what would go back to an earlier incarnation, and starts in the future if there are others."""
-    admitted = [candidate for candidate in candidates if is_successor(entry, candidate[2], latest)]
-    timely = [candidate for candidate in admitted if not is_premature(candidate[2].router_id.raw, latest)]
+    admitted = [candidate for candidate in candidates if is_successor(entry, candidate[3], latest)]
+    timely = [candidate for candidate in admitted if not is_premature(candidate[3].router_id.raw, latest)]
     return timely or admitted

@@ -37,6 +37,9 @@ ORDERED_ZONE = 0x8000
 `incarnation`.
 """
 
+SESSION_ZONE = 0x4000
+"""The zone bit which says that the node speaks zosnet's own session suite."""
+
 InUse = Callable[[Prefix, bytes], bool]
 """Whether there is a route to this prefix and router id."""
 

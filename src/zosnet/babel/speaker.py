@@ -16,11 +16,13 @@ from zosnet.babel.neighbour import DEAD_AFTER, Neighbour
 from zosnet.babel.node import Node
 from zosnet.babel.queries import Queries
 from zosnet.babel.rate import Bucket
+from zosnet.babel.returns import Returns
 from zosnet.babel.route import Entry, Route
 from zosnet.babel.routing import Routing
 from zosnet.babel.seqno_requests import SeqnoRequests
 from zosnet.babel.starvation import Starvation
 from zosnet.babel.status import NeighbourStatus, QueryStatus, RouteStatus, neighbour_status, route_status
+from zosnet.model.keys import KEY_BYTES
 from zosnet.model.prefix import Prefix
 from zosnet.model.router_id import RouterId
 from zosnet.wire.babel import Hello, Ihu, RouteRequest, Tlv, Update
@@ -77,17 +79,21 @@ class Speaker:
         self._refresh = _Tick(REFRESH_TICK)
         self._sweep = _Tick(SWEEP_INTERVAL)
         self._granting = _Tick(0.0)
+        self._returns = Returns()
         self._spread = rng.random
         self._greeting: dict[int, Neighbour] = {}
         self._disconnects: list[Disconnect] = []
 
     # what happened to links
 
-    def neighbour_up(self, peer: int, static_cost: int, now: float, *, wanted: bool = True) -> None:
+    def neighbour_up(
+        self, peer: int, static_cost: int, now: float, *, wanted: bool = True, kind: str = ""
+    ) -> None:
         """A link is up: greet, announce ourselves, ask for everything.
 
         What we look for is asked for when it first speaks.
         `wanted`: by this node, not only by the other side. See `Limits.strangers` for what that is worth.
+        `kind` is what carries it, such as "udp".
         """
         node = self._at(now)
         self._start(now)
@@ -99,7 +105,7 @@ class Speaker:
             return
         requests = Bucket(node.limits.requests_per_second, now)
         seqno_requests = Bucket(node.limits.seqno_requests_per_second, now)
-        neighbour = Neighbour(peer, static_cost, requests, seqno_requests, now, wanted=wanted)
+        neighbour = Neighbour(peer, static_cost, requests, seqno_requests, now, wanted=wanted, kind=kind)
         node.neighbours[peer] = neighbour
         self._wake_neighbour(neighbour)
         node.send(peer, node.own_update())
@@ -126,6 +132,18 @@ class Speaker:
             neighbour.set_busy(busy, now)
             self._node.agenda.put(neighbour, neighbour.deadline())
 
+    def neighbour_measured(self, peer: int, rtt: float | None, loss: float | None, now: float) -> None:
+        """The data plane measured a link: its round trip in seconds, its loss from 0 to 1, None unknown."""
+        neighbour = self._at(now).neighbours.get(peer)
+        if neighbour is not None and neighbour.measure(rtt, loss, now):
+            self._routing.mark(neighbour)
+
+    def neighbour_weighed(self, peer: int, weight: int, metered: bool, now: float) -> None:
+        """What the operator wants of a link: milliseconds to add to its cost, and whether to spare it."""
+        neighbour = self._at(now).neighbours.get(peer)
+        if neighbour is not None and neighbour.weigh(weight, metered):
+            self._routing.mark(neighbour)
+
     def receive(self, peer: int, tlv: Tlv, now: float, rtt: float | None = None) -> None:
         """A neighbour said something.
 
@@ -141,8 +159,8 @@ class Speaker:
             self._queries.greet(neighbour)
         if isinstance(tlv, Update):
             node.counters["received.update"] += 1
-            if tlv.metric == 0 and tlv.router_id.zone:
-                neighbour.is_ours = True
+            if tlv.metric == 0:
+                self._name(neighbour, tlv)
             self._routing.receive(neighbour, tlv)
         elif isinstance(tlv, Hello):
             node.counters["received.hello"] += 1
@@ -150,7 +168,7 @@ class Speaker:
             self._greeting[peer] = neighbour
         elif isinstance(tlv, Ihu):
             node.counters["received.ihu"] += 1
-            if neighbour.receive_ihu(rtt, now):
+            if neighbour.receive_ihu(tlv.rx_cost, rtt, now):
                 self._routing.mark(neighbour)
         elif isinstance(tlv, RouteRequest):
             node.counters["received.route_request"] += 1
@@ -236,6 +254,11 @@ class Speaker:
     # getters
 
     @property
+    def is_deciding(self) -> bool:
+        """Whether `poll` has more routes to choose because of what happened: one batch for the data plane."""
+        return self._routing.is_pending
+
+    @property
     def seqno(self) -> int:
         """Our own seqno."""
         return self._node.seqno
@@ -314,6 +337,7 @@ class Speaker:
         node = self._node
         del node.neighbours[neighbour.peer]
         node.agenda.cancel(neighbour)
+        self._returns.left(neighbour, node.now)
         self._greeting.pop(neighbour.peer, None)
         self._announcements.forget(neighbour)
         self._queries.forget(neighbour)
@@ -321,7 +345,17 @@ class Speaker:
 
     def _stall(self, peer: int, stalled: bool, now: float) -> None:
         neighbour = self._at(now).neighbours.get(peer)
-        if neighbour is not None and neighbour.set_stalled(stalled):
+        if neighbour is not None and neighbour.set_stalled(stalled, now):
+            self._routing.mark(neighbour)
+            self._node.agenda.put(neighbour, neighbour.deadline())
+
+    def _name(self, neighbour: Neighbour, own: Update) -> None:
+        """The neighbour announces its own prefix: so we know which node it is, and of which kind."""
+        neighbour.is_ours = neighbour.is_ours or own.router_id.zone != 0
+        if neighbour.node is None:  # nobody's key changes while a link is up
+            neighbour.node = own.router_id.raw[:KEY_BYTES]
+            self._returns.named(neighbour, self._node.now)
+            self._node.agenda.put(neighbour, neighbour.deadline())
             self._routing.mark(neighbour)
 
     def _wake_neighbour(self, neighbour: Neighbour) -> None:

@@ -16,11 +16,15 @@ class NeighbourStatus:
     cost: int
     static_cost: int
     rtt: float | None
+    loss: float | None
+    weight: int
+    is_metered: bool
     routes: int
     is_ours: bool
     is_busy: bool
     is_stalled: bool
     is_suspect: bool
+    is_fresh: bool
     up_for: float
     heard_ago: float
 
@@ -37,6 +41,7 @@ class RouteStatus:
     metric: int
     advertised: int
     expires_in: float
+    is_spread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +60,15 @@ def neighbour_status(neighbour: Neighbour, now: float) -> NeighbourStatus:
         cost=neighbour.cost,
         static_cost=neighbour.link.static,
         rtt=neighbour.link.rtt,
+        loss=neighbour.link.loss,
+        weight=neighbour.weight,
+        is_metered=neighbour.metered or neighbour.far_metered,
         routes=len(neighbour.routes),
         is_ours=neighbour.is_ours,
         is_busy=neighbour.is_busy,
         is_stalled=neighbour.is_stalled,
         is_suspect=neighbour.is_suspect,
+        is_fresh=neighbour.is_fresh,
         up_for=now - neighbour.since,
         heard_ago=now - neighbour.heard_at,
     )
@@ -78,4 +87,5 @@ def route_status(route: Route, now: float) -> RouteStatus:
         metric=route.total,
         advertised=route.metric,
         expires_in=route.expires - now,
+        is_spread=entry.spread and route is entry.selected,
     )

@@ -1,16 +1,18 @@
-"""`zosnet key`: the node's identity. Works with the key file alone, no node need run."""
+"""`zosnet key`: the node's identity, for which no node need run, and the keys that a running one pinned."""
 
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from zosnet.cli.common import json_option
+from zosnet.cli.client import Refused
+from zosnet.cli.common import json_option, node_of
 from zosnet.cli.options import given, settings_options
-from zosnet.cli.output import fields, say, show_json
+from zosnet.cli.output import fields, say, show_json, table
 from zosnet.model.errors import HostError
 from zosnet.model.keys import PublicKey, SecretKey
 from zosnet.store.key_file import create_key, load_key
@@ -58,6 +60,49 @@ def address(public_key: str, as_json: bool) -> None:
         show_json({"public_key": public.hex, "address": str(public.address()), "schema": "zosnet.address/1"})
     else:
         say(str(public.address()))
+
+
+@key.command()
+@json_option
+@click.pass_context
+def pins(ctx: click.Context, as_json: bool) -> None:
+    """Nodes that are held to zosnet's own sessions, because they have shown that they speak them.
+
+    What such a node sends in Mycelium's sessions isn't heard: else anybody between could talk both down to
+    those, which have no forward secrecy.
+    """
+    found = node_of(ctx).get("/v1/pins")
+    if as_json:
+        show_json(found)
+        return
+    rows = [
+        [
+            pin["public_key"],
+            pin["address"],
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(pin["since"])),
+            "speaks only Mycelium's" if pin["downgraded"] else "",
+        ]
+        for pin in found["pins"]
+    ]
+    table(("public key", "node", "since", "note"), rows, empty="no node is pinned yet")
+
+
+@key.command()
+@click.argument("public_keys", nargs=-1, required=True)
+@click.pass_context
+def forget(ctx: click.Context, public_keys: tuple[str, ...]) -> int:
+    """Hold these nodes to zosnet's own sessions no longer: for one that went back to Mycelium."""
+    for public_key in public_keys:
+        PublicKey.parse(public_key)
+    code = 0
+    for public_key in public_keys:
+        try:
+            node_of(ctx).delete(f"/v1/pins/{public_key}")
+            say(f"forgotten {public_key}")
+        except Refused as error:
+            click.echo(f"error: {error.message}", err=True)
+            code = 1
+    return code
 
 
 @click.command()

@@ -57,6 +57,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
             ("device", device),
             ("listening", " ".join(found["listen"]) or "-"),
             ("peers", f"{found['peers_linked']} linked, {found['peers_wanted']} wanted"),
+            ("sessions", _sessions(found["sessions"], found["pins"])),
             ("routes", f"{found['routes']} in use, {found['queries']} asked for"),
             ("doors", _doors(found)),
             ("traffic", f"{size(found['tx_bytes'])} sent, {size(found['rx_bytes'])} received"),
@@ -70,6 +71,11 @@ def status(ctx: click.Context, as_json: bool) -> None:
 def _doors(found: dict[str, Any]) -> str:
     refused = f"{found['refused']} refused: see `zosnet doors`" if found["refused"] else "nothing refused"
     return "open" if found["inbound"] == "all" else f"closed, {refused}"
+
+
+def _sessions(by_suite: dict[str, int], pins: int) -> str:
+    counts = ", ".join(f"{count} {suite}" for suite, count in sorted(by_suite.items(), reverse=True))
+    return f"{counts or 'none'}; {pins} nodes pinned"
 
 
 @click.command()

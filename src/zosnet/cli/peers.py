@@ -40,9 +40,15 @@ def list_peers(ctx: click.Context, as_json: bool) -> None:
 @click.argument("endpoints", nargs=-1, required=True)
 @click.pass_context
 def add(ctx: click.Context, endpoints: tuple[str, ...]) -> int:
-    """Keep a link to each of these peers from now on: tcp://host:9651 or quic://host:9651.
+    """Keep a link to each of these peers from now on: tcp://host:9651, quic://host:9651 or udp://host.
 
-    Until the node stops; peers that should stay belong into its settings.
+    \b
+      udp://KEY@host            only the node with this key
+      udp://host?weight=50      50 ms dearer than it is
+      udp://host?metered        only for what has no other way
+
+    A peer that is known already is changed. Until the node stops; peers that should stay belong into its
+    settings.
     """
     return _each(endpoints, lambda endpoint: node_of(ctx).post("/v1/peers", {"endpoint": endpoint}), "added")
 
@@ -78,10 +84,23 @@ def _list(ctx: click.Context, as_json: bool) -> None:
         show_json(found)
         return
     table(
-        ("endpoint", "kind", "state", "node", "rtt", "cost", "sent", "received", "since", "note"),
+        _COLUMNS,
         [_row(peer) for peer in found["peers"]],
         empty="there are no peers; add one with `zosnet peers add tcp://host:9651`",
     )
+
+
+_COLUMNS = (
+    "endpoint", "kind", "state", "node", "rtt", "loss", "cost", "mtu", "session", "sent", "received", "since",
+    "note",
+)  # fmt: skip
+
+
+def _note(peer: dict[str, Any]) -> str:
+    if peer["state"] != "alive" or peer["stalled"]:
+        return "silent" if peer["stalled"] else str(peer["last_error"])
+    notes = [name for name in ("metered", "settling") if peer[name]]
+    return ", ".join([*notes, *([f"weight {peer['weight']}"] if peer["weight"] else [])])
 
 
 def _row(peer: dict[str, Any]) -> list[str]:
@@ -92,9 +111,12 @@ def _row(peer: dict[str, Any]) -> list[str]:
         peer["state"],
         peer["address"] or "-",
         "-" if rtt is None else f"{rtt:.1f} ms",
+        "-" if peer["loss"] is None else f"{100 * peer['loss']:.1f} %",
         "-" if peer["cost"] is None else str(peer["cost"]),
+        "-" if peer["max_datagram"] is None else str(peer["max_datagram"]),
+        peer["suite"] or "-",
         size(peer["tx_bytes"]),
         size(peer["rx_bytes"]),
         duration(peer["last_linked"]) if peer["state"] == "alive" else "-",
-        "silent" if peer["stalled"] else peer["last_error"],
+        _note(peer),
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from zosnet._core import Core
 from zosnet.dataplane import events
-from zosnet.dataplane.protocol import LinkStats, Refusal
+from zosnet.dataplane.protocol import LinkStats, Refusal, SessionStats
 
 if TYPE_CHECKING:
     from zosnet.model.keys import SecretKey
@@ -26,6 +26,9 @@ _EVENTS: Mapping[object, Callable[..., events.Event]] = {
     "resumed": events.Resumed,
     "busy": events.Busy,
     "idle": events.Idle,
+    "measured": events.Measured,
+    "pinned": events.Pinned,
+    "downgraded": events.Downgraded,
     "need_route": events.RouteNeeded,
     "message": events.MessageReceived,
     "probe": events.ProbeReceived,
@@ -34,6 +37,7 @@ _EVENTS: Mapping[object, Callable[..., events.Event]] = {
 
 _LINK_STATS: Callable[..., LinkStats] = LinkStats
 _REFUSAL: Callable[..., Refusal] = Refusal
+_SESSION_STATS: Callable[..., SessionStats] = SessionStats
 
 #: All addresses of the machine, of both families.
 _EVERYWHERE = "::"
@@ -55,6 +59,10 @@ class CoreDataplane:
         tun_mtu: int,
         tcp_port: int | None,
         quic_port: int | None,
+        udp_port: int | None,
+        session_suite: bool,
+        pins: Sequence[bytes],
+        max_link_mtu: int,
         lanes: int,
         firewall_mark: int,
         events_limit: int,
@@ -71,6 +79,10 @@ class CoreDataplane:
             tun_mtu=tun_mtu,
             tcp_listen=[] if tcp_port is None else [(_EVERYWHERE, tcp_port)],
             quic_listen=[] if quic_port is None else [(_EVERYWHERE, quic_port)],
+            udp_listen=[] if udp_port is None else [(_EVERYWHERE, udp_port)],
+            session_suite=session_suite,
+            pins=list(pins),
+            max_link_mtu=max_link_mtu,
             lanes=lanes,
             firewall_mark=firewall_mark,
             router_id_text=str(router_id),
@@ -101,10 +113,20 @@ class CoreDataplane:
         return [_EVENTS[event[0]](*event[1:]) for event in self._core.drain_events(limit)]
 
     def dial(  # noqa: PLR0917
-        self, token: int, proto: str, ip: str, port: int, scope: int, timeout: float
+        self,
+        token: int,
+        proto: str,
+        ip: str,
+        port: int,
+        scope: int,
+        timeout: float,
+        key: bytes | None = None,
     ) -> None:
-        """Open a link; LinkUp or DialFailed tells the outcome under `token`, within `timeout` seconds."""
-        self._core.dial(token, proto, ip, port, scope, timeout)
+        """Open a link; LinkUp or DialFailed tells the outcome under `token`, within `timeout` seconds.
+
+        `key`, for "udp" alone, is the one that the other end must prove to have.
+        """
+        self._core.dial(token, proto, ip, port, scope, timeout, key)
 
     def close_link(self, link: int) -> None:
         """Close a link. LinkDown follows."""
@@ -153,6 +175,18 @@ class CoreDataplane:
     def links(self) -> list[LinkStats]:
         """All links that are up."""
         return [_LINK_STATS(**link) for link in self._core.links()]
+
+    def sessions(self) -> list[SessionStats]:
+        """All sessions with other nodes."""
+        return [_SESSION_STATS(**session) for session in self._core.sessions()]
+
+    def forget_pin(self, key: bytes) -> bool:
+        """Hold the node with this key to our suite no longer. False when it was not."""
+        return self._core.forget_pin(key)
+
+    def renew_session(self, key: bytes) -> None:
+        """The node with this key has started anew: shake hands again. Without a session nothing happens."""
+        self._core.renew_session(key)
 
     def counters(self) -> Mapping[str, int]:
         """Counts since the start; a dot parts a name from its label."""

@@ -28,6 +28,8 @@ class LinkUp(NamedTuple):
     remote_ip: str
     remote_port: int
     at: float
+    key: bytes | None = None
+    """The key that the node at the other end proved to have; None where links prove nothing."""
 
 
 class DialFailed(NamedTuple):
@@ -74,6 +76,31 @@ class Idle(NamedTuple):
     at: float
 
 
+class Measured(NamedTuple):
+    """What probes and data found out about a `udp://` link. At most twice a second for each link."""
+
+    link: int
+    rtt: float | None
+    """Seconds."""
+    loss: float | None
+    """Share of datagrams lost in the worse direction, from 0 to 1."""
+    at: float
+
+
+class Pinned(NamedTuple):
+    """The node with this key speaks our session suite, and is held to it from now on."""
+
+    key: bytes
+    at: float
+
+
+class Downgraded(NamedTuple):
+    """A pinned node speaks Mycelium's suite alone; what it sends is refused."""
+
+    key: bytes
+    at: float
+
+
 class RouteNeeded(NamedTuple):
     """A packet waits for a route. At most once a second for each /64."""
 
@@ -115,6 +142,9 @@ Event = (
     | Resumed
     | Busy
     | Idle
+    | Measured
+    | Pinned
+    | Downgraded
     | RouteNeeded
     | MessageReceived
     | ProbeReceived

@@ -27,6 +27,33 @@ class LinkStats:
     busy: bool
     since: float
     """On the monotonic clock."""
+    loss: float | None = None
+    """Share of datagrams lost in the worse direction; None where that isn't measured."""
+    max_datagram: int | None = None
+    """Bytes of the largest datagram that the path is known to carry; None on streams."""
+    key: bytes | None = None
+    """The key that the node at the other end proved to have."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStats:
+    """One session with another node at this moment. Frames are counted since it was made."""
+
+    key: bytes
+    """Of the node at the other end."""
+    suite: str
+    """"zosnet" or "mycelium"."""
+    cipher: str
+    state: str
+    """"established" once both ends have keys; "initiating" before."""
+    age: float
+    """Seconds."""
+    tx_frames: int
+    rx_frames: int
+    via: str
+    """"direct" over a datagram link to that node, or "relayed"."""
+    max_frame: int | None
+    """Bytes of the largest frame that the path is known to carry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +99,19 @@ class Dataplane(Protocol):
         ...
 
     def dial(  # noqa: PLR0917
-        self, token: int, proto: str, ip: str, port: int, scope: int, timeout: float
+        self,
+        token: int,
+        proto: str,
+        ip: str,
+        port: int,
+        scope: int,
+        timeout: float,
+        key: bytes | None = None,
     ) -> None:
-        """Open a link; LinkUp or DialFailed tells the outcome under `token`, within `timeout` seconds."""
+        """Open a link; LinkUp or DialFailed tells the outcome under `token`, within `timeout` seconds.
+
+        `key`, for "udp" alone, is the one that the other end must prove to have.
+        """
         ...
 
     def close_link(self, link: int) -> None:
@@ -123,6 +160,18 @@ class Dataplane(Protocol):
 
     def links(self) -> list[LinkStats]:
         """All links that are up."""
+        ...
+
+    def sessions(self) -> list[SessionStats]:
+        """All sessions with other nodes."""
+        ...
+
+    def forget_pin(self, key: bytes) -> bool:
+        """Hold the node with this key to our suite no longer. False when it was not."""
+        ...
+
+    def renew_session(self, key: bytes) -> None:
+        """The node with this key has started anew: shake hands again. Without a session nothing happens."""
         ...
 
     def counters(self) -> Mapping[str, int]:

@@ -9,31 +9,29 @@ once and in order; time passes only where the test lets it.
 
 from __future__ import annotations
 
-import errno
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from struct import Struct
 
 from zosnet.dataplane.events import (
-    Busy,
     ControlReceived,
-    DialFailed,
+    Downgraded,
     Event,
-    Idle,
     LinkDown,
     LinkUp,
     MessageReceived,
+    Pinned,
     ProbeReceived,
     Resumed,
     RouteNeeded,
     Stalled,
 )
-from zosnet.dataplane.protocol import LinkStats, Refusal
+from zosnet.dataplane.protocol import LinkStats, Refusal, SessionStats
+from zosnet.lab.ether import Ether, FakeLink
 from zosnet.lab.fake_filter import FakeFilter
 from zosnet.model.errors import PeerError
 from zosnet.model.keys import SecretKey
@@ -47,7 +45,8 @@ from zosnet.wire.ipv6 import (
 
 __all__ = ["Ether", "FakeDataplane", "FakeLink"]
 
-_RECORD = Struct(">BBH16s32sIII")
+_RECORD = Struct(">BBBx16s32sIII")
+_SPEAKS_OURS, _SPREAD = 1, 2
 _IHU = 5
 _TLV_TYPE_AT = 8
 _HOP_LIMIT_AT = 7
@@ -58,96 +57,26 @@ _MOST_QUOTED = 1232
 _MOST_WAITING = 64
 
 
-@dataclass(slots=True, eq=False)
-class FakeLink:
-    """One link: its number, its end at each of two data planes, and what is wrong with it."""
-
-    proto: str
-    ends: tuple[tuple[FakeDataplane, int], tuple[FakeDataplane, int]]
-    since: float
-    cut: bool = False
-    """Whatever is sent is lost, and nobody is told."""
-    stats: dict[FakeDataplane, list[int]] = field(default_factory=dict)
-
-    def other(self, plane: FakeDataplane, number: int) -> tuple[FakeDataplane, int]:
-        """The far end as seen from `plane`, where this is link `number`, and its number there."""
-        near, far = self.ends
-        return far if near == (plane, number) else near
-
-    def break_down(self, reason: str = "connection reset") -> None:
-        """Both ends lose the link and hear of it."""
-        for plane, number in self.ends:
-            plane.lose(number, reason)
-
-    def stall(self) -> None:
-        """Both ends notice that nothing comes through."""
-        self._tell(Stalled)
-
-    def resume(self) -> None:
-        """Both ends notice that it works again."""
-        self._tell(Resumed)
-
-    def busy(self, is_busy: bool) -> None:
-        """Both ends notice that data flows, or no longer does."""
-        self._tell(Busy if is_busy else Idle)
-
-    def _tell(self, event: Callable[[int, float], Event]) -> None:
-        for plane, number in self.ends:
-            plane.report(event(number, plane.now()))
-
-
-class Ether:
-    """What joins the data planes of one test. `rtt` is what every link shows, in seconds."""
-
-    def __init__(self, *, rtt: float = 0.001, clock: Callable[[], float] = time.monotonic) -> None:
-        self.rtt = rtt
-        self.clock = clock
-        self.links: list[FakeLink] = []
-        self._listeners: dict[tuple[str, str, int], FakeDataplane] = {}
-
-    def listen(self, proto: str, ip: str, port: int, plane: FakeDataplane) -> None:
-        """Make `plane` answer there. Raises OSError as the real one does for a port that is taken."""
-        if (proto, ip, port) in self._listeners:
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-        self._listeners[proto, ip, port] = plane
-
-    def leave(self, plane: FakeDataplane) -> None:
-        """Break every link of `plane` and forget where it listens."""
-        for link in list(self.links):
-            if any(end is plane for end, _ in link.ends):
-                link.break_down("connection closed")
-        self._listeners = {at: who for at, who in self._listeners.items() if who is not plane}
-
-    def connect(self, dialler: FakeDataplane, token: int, proto: str, ip: str, port: int) -> None:
-        """Make a link, or tell the dialler why not."""
-        listener = self._listeners.get((proto, ip, port))
-        if listener is None:
-            dialler.report(DialFailed(token, errno.ECONNREFUSED, "connection refused"))
-            return
-        numbers = dialler.next_link(), listener.next_link()
-        link = FakeLink(proto, ((dialler, numbers[0]), (listener, numbers[1])), self.clock())
-        self.links.append(link)
-        source = next(dialler.source_ports)
-        dialler.gain(numbers[0], link, LinkUp(numbers[0], token, proto, dialler.ip, ip, port, self.clock()))
-        listener.gain(
-            numbers[1],
-            link,
-            LinkUp(numbers[1], None, proto, f"{ip}:{port}", dialler.ip, source, self.clock()),
-        )
-
-    def between(self, one: FakeDataplane, other: FakeDataplane) -> list[FakeLink]:
-        """The links between two data planes."""
-        return [link for link in self.links if {end for end, _ in link.ends} == {one, other}]
-
-
 class FakeDataplane:
     """One node's data plane, at the underlay address `ip`."""
 
     def __init__(
-        self, ether: Ether, secret: SecretKey, ip: str, *, ports: Mapping[str, int] | None = None
+        self,
+        ether: Ether,
+        secret: SecretKey,
+        ip: str,
+        *,
+        ports: Mapping[str, int] | None = None,
+        pins: Sequence[bytes] = (),
     ) -> None:
         self.ether = ether
         self.ip = ip
+        self.key = secret.public().raw
+        self.pins = set(pins)
+        self.renewed: list[bytes] = []
+        """Keys of the nodes with whom hands were to be shaken again."""
+        self.batches: deque[bytes] = deque(maxlen=_MOST_WAITING)
+        """What `apply_routes` was given of late."""
         self.delivered: list[bytes] = []
         """Packets that came for this node and were no echo request and no watched answer."""
         self.source_ports = count(40_000)
@@ -155,7 +84,8 @@ class FakeDataplane:
         self._events: deque[Event] = deque()
         self._links: dict[int, FakeLink] = {}
         self._numbers = count(1)
-        self._routes: dict[tuple[bytes, int], tuple[bytes, int, int]] = {}
+        self._routes: dict[tuple[bytes, int], tuple[bytes, int, int, int]] = {}
+        self._sessions: dict[bytes, SessionStats] = {}
         self._used: set[tuple[bytes, int]] = set()
         self._waiting: deque[tuple[bytes, Callable[[], None]]] = deque(maxlen=_MOST_WAITING)
         self._stalled: set[int] = set()
@@ -196,10 +126,17 @@ class FakeDataplane:
         return taken
 
     def dial(  # noqa: PLR0917
-        self, token: int, proto: str, ip: str, port: int, scope: int, timeout: float
+        self,
+        token: int,
+        proto: str,
+        ip: str,
+        port: int,
+        scope: int,
+        timeout: float,
+        key: bytes | None = None,
     ) -> None:
         """Open a link over the ether; the outcome is there at once."""
-        self.ether.connect(self, token, proto, ip, port)
+        self.ether.connect(self, token, proto, ip, port, key)
 
     def close_link(self, link: int) -> None:
         """Both ends lose it."""
@@ -220,9 +157,10 @@ class FakeDataplane:
 
     def apply_routes(self, packed: bytes) -> None:
         """Apply records, then send what waited for one of them."""
-        for op, length, _, prefix, key, primary, backup, _ in _RECORD.iter_unpack(packed):
+        self.batches.append(packed)
+        for op, length, flags, prefix, key, primary, backup, _ in _RECORD.iter_unpack(packed):
             if op:
-                self._routes[prefix, length] = (key, primary, backup)
+                self._routes[prefix, length] = (key, primary, backup, flags)
             else:
                 self._routes.pop((prefix, length), None)
         waiting, self._waiting = self._waiting, deque(maxlen=_MOST_WAITING)
@@ -274,6 +212,20 @@ class FakeDataplane:
     def links(self) -> list[LinkStats]:
         """All links that are up."""
         return [self._stats(number, link) for number, link in self._links.items()]
+
+    def sessions(self) -> list[SessionStats]:
+        """One for each node that something was sent to."""
+        return list(self._sessions.values())
+
+    def forget_pin(self, key: bytes) -> bool:
+        """Hold the node to our suite no longer."""
+        was_pinned = key in self.pins
+        self.pins.discard(key)
+        return was_pinned
+
+    def renew_session(self, key: bytes) -> None:
+        """Remember that it was asked for."""
+        self.renewed.append(key)
 
     def counters(self) -> Mapping[str, int]:
         """Counts since the start."""
@@ -351,7 +303,10 @@ class FakeDataplane:
             self._waiting.append((packet.destination, lambda: self._forward(packet, first=True)))
             self.report(RouteNeeded(packet.destination))
             return
-        number = self._next_hop(*route)
+        key, primary, backup, flags = route
+        if first and not self._has_session(key, flags & _SPEAKS_OURS != 0):
+            return
+        number = self._next_hop(primary, backup, hash(packet.body) if flags & _SPREAD else 0)
         if number is None:
             self._counters["drop.no_route"] += 1
             self._answer_error(packet, _UNREACHABLE)
@@ -367,17 +322,48 @@ class FakeDataplane:
         self._count(link, len(packet.body), sent=False)
         self._forward(packet)
 
-    def _next_hop(self, primary: int, backup: int) -> int | None:
+    def _has_session(self, key: bytes, ours: bool) -> bool:
+        """Make the session that a first packet needs; a pinned node that speaks only Mycelium's gets none."""
+        if ours and key not in self.pins:
+            self.pins.add(key)
+            self.report(Pinned(key, self.now()))
+        elif not ours and key in self.pins:
+            self._counters["drop.downgraded"] = self._counters.get("drop.downgraded", 0) + 1
+            self.report(Downgraded(key, self.now()))
+            return False
+        direct = any(
+            self._far(number).key == key and link.proto == "udp" for number, link in self._links.items()
+        )
+        sent = self._sessions[key].tx_frames + 1 if key in self._sessions else 1
+        self._sessions[key] = SessionStats(
+            key,
+            "zosnet" if ours else "mycelium",
+            "none",
+            "established",
+            0.0,
+            sent,
+            0,
+            "direct" if direct else "relayed",
+            1408,
+        )
+        return True
+
+    def _far(self, number: int) -> FakeDataplane:
+        return self._links[number].other(self, number)[0]
+
+    def _next_hop(self, primary: int, backup: int, flow: int) -> int | None:
+        if flow % 2 and backup in self._links and backup not in self._stalled:
+            return backup
         if primary in self._stalled and backup in self._links:
             return backup
         return next((number for number in (primary, backup) if number in self._links), None)
 
-    def _lookup(self, destination: bytes) -> tuple[int, int] | None:
+    def _lookup(self, destination: bytes) -> tuple[bytes, int, int, int] | None:
         for length in (128, 64):
             key = (destination[: length // 8].ljust(16, b"\0"), length)
             if key in self._routes:
                 self._used.add(key)
-                return self._routes[key][1:]
+                return self._routes[key]
         return None
 
     def _deliver(self, packet: _Packet) -> None:
@@ -431,6 +417,8 @@ class FakeDataplane:
         return LinkStats(
             number, link.proto, self.ip, plane.ip, tx_bytes, rx_bytes, tx, rx, 0, 0, self.ether.rtt,
             stalled, False, link.since,
+            0.0 if link.proto == "udp" else None, 1452 if link.proto == "udp" else None,
+            plane.key if link.proto == "udp" else None,
         )  # fmt: skip
 
 

@@ -50,9 +50,13 @@ async def fake_node(
     topics: TopicPolicy | None = None,
     read_settings: Callable[[], Settings] | None = None,
     ports: Mapping[str, int] | None = None,
+    pins: dict[bytes, int] | None = None,
     **settings: Any,
 ) -> AsyncIterator[FakeNode]:
-    """Run a node at `ip` on the ether that dials `peers`, and stop it cleanly at the end."""
+    """Run a node at `ip` on the ether that dials `peers`, and stop it cleanly at the end.
+
+    With `pins`, which may be empty, it keeps them in its state directory; without, it keeps none.
+    """
     fixed: dict[str, Any] = {
         "no_tun": True,
         "disable_peer_discovery": True,
@@ -60,10 +64,9 @@ async def fake_node(
     } | settings
     wanted = Settings(peers=tuple(Endpoint.parse(peer) for peer in peers), **fixed)
     own = secret or secret_of(ip)
-    plane = FakeDataplane(ether, own, ip, ports=ports)
-    node = assemble(
-        wanted, own, new_router_id(own.public()), plane, topics=topics, read_settings=read_settings
-    )
+    plane = FakeDataplane(ether, own, ip, ports=ports, pins=list(pins or {}))
+    router_id = new_router_id(own.public(), session_suite=not wanted.no_session_suite)
+    node = assemble(wanted, own, router_id, plane, topics=topics, pins=pins, read_settings=read_settings)
     async with asyncio.TaskGroup() as group:
         node.start(group)
         try:

@@ -20,6 +20,8 @@ _FEW_DESCRIPTORS = 1024
 _LITTLE_SPACE = 16 * 1024 * 1024
 # Reference, section 2.4: a larger overlay packet kills a stock QUIC link on the way.
 _SAFE_MTU = 1360
+# A guess: half of what makes TCP crawl at any distance.
+_MUCH_LOSS = 0.05
 
 
 def examine_host(config: str | None) -> Findings:
@@ -52,6 +54,8 @@ def about_host(facts: HostFacts, settings: Settings) -> list[Finding]:
         found.append(Finding("port.taken", "error", text, f"stop that program, or choose another: --{flag}"))
     if facts.key_trouble is not None:
         found.append(Finding("key.unusable", "error", *facts.key_trouble))
+    if facts.pin_trouble is not None:
+        found.append(Finding("pins.unusable", "error", *facts.pin_trouble))
     if not facts.state_writable:
         text = f"the state directory {settings.state_dir} can't be written"
         found.append(Finding("state.not_writable", "error", text, "use sudo, or choose another: --state-dir"))
@@ -110,6 +114,12 @@ def about_node(
             Finding("peers.all_dead", "error", text, "see below why, and check this machine's own network")
         )
     found += [finding for peer in listed if (finding := _about_peer(peer)) is not None]
+    impostors = counters.get("control.impostor", 0)
+    if impostors:
+        text = f"{impostors} links were closed: the nodes there called themselves others than they are"
+        found.append(
+            Finding("peers.impostor", "warning", text, "trust a link there only with the key in its URL")
+        )
     refused = counters.get("control.malformed", 0)
     if refused:
         text = f"{refused} links were closed for malformed control packets"
@@ -122,6 +132,11 @@ def _about_peer(peer: PeerView) -> Finding | None:
         if peer.stalled:
             text = f"{peer.endpoint} takes no data: its link is silent"
             return Finding("peer.stalled", "warning", text, "traffic takes another way if there is one")
+        if peer.loss is not None and peer.loss >= _MUCH_LOSS:
+            text = f"{peer.endpoint} loses {100 * peer.loss:.0f} % of all datagrams"
+            return Finding(
+                "peer.lossy", "warning", text, "name another link to it, by tcp:// or another line"
+            )
         return None
     if not peer.last_error:
         return None

@@ -25,9 +25,10 @@ from zosnet.model.errors import HostError, PeerError
 from zosnet.model.prefix import Prefix
 from zosnet.service import route_batch
 from zosnet.service.messages import Messages
-from zosnet.service.peer import Address, Close, Dial, Forgotten, Resolve
+from zosnet.service.peer import Address, Close, Dial, Forgotten, Resolve, Weigh
 from zosnet.service.peering import Peering
 from zosnet.service.probe import Prober
+from zosnet.service.sessions import SessionKeeper
 from zosnet.wire.babel import Tlv, Update, decode_control, encode_control
 
 __all__ = ["Driver", "static_cost"]
@@ -42,14 +43,19 @@ USED_EVERY = 5.0
 # Lines a second about links that others opened, after a burst of five seconds' worth; further ones are for
 # debugging. A guess: a stranger can name itself and go thousands of times a second.
 NEWS_PER_SECOND = 10.0
+# Routes that are held back until all that one event changed are decided, so that they are one batch for the
+# data plane, which makes a new table of each. A bound for a table beyond all reason.
+MOST_HELD = 65_536
+# What a link's kind costs beside its round trip: the first two are Mycelium's (reference, section 2.8).
+_KINDS = {"tcp": 10, "quic": 7, "udp": 4}
 _USED_BYTES = 17
 
 
 def static_cost(proto: str, ip: str) -> int:
-    """What a link costs beside its round trip (reference, section 2.8)."""
+    """What a link costs beside its round trip: for its kind, and for IPv4."""
     address = ip_address(ip)
     is_ipv4 = address.version == 4 or (isinstance(address, IPv6Address) and address.ipv4_mapped is not None)
-    return (7 if proto == "quic" else 10) + (5 if is_ipv4 else 0)
+    return _KINDS.get(proto, 10) + (5 if is_ipv4 else 0)
 
 
 class Driver:
@@ -63,6 +69,7 @@ class Driver:
         messages: Messages,
         prober: Prober,
         *,
+        sessions: SessionKeeper,
         resolve: Callable[[Resolve], None],
         clock: Callable[[], float],
     ) -> None:
@@ -70,6 +77,7 @@ class Driver:
             "control.malformed": 0,
             "control.ignored": 0,
             "control.unknown_link": 0,
+            "control.impostor": 0,
             "log_thinned": 0,
         }
         self._dataplane = dataplane
@@ -77,9 +85,11 @@ class Driver:
         self._peers = peers
         self._messages = messages
         self._prober = prober
+        self._sessions = sessions
         self._resolve = resolve
         self._clock = clock
-        self._routed: set[int] = set()
+        self._routed: dict[int, bytes | None] = {}
+        self._held: list[Install | Unreachable | Remove] = []
         self._wakeup = asyncio.Event()
         self._next_used = 0.0
         self._news = Bucket(NEWS_PER_SECOND, clock())
@@ -119,6 +129,7 @@ class Driver:
         for _ in range(ROUNDS):
             if not self._act_routing(now):
                 break
+        self._apply(now)
 
     # --- facts in
 
@@ -138,6 +149,10 @@ class Driver:
                 self._messages.take(source, destination, key, body, now)
             case events.ProbeReceived(packet, at):
                 self._prober.receive(packet, at)
+            case events.Pinned(key):
+                self._sessions.pinned(key)
+            case events.Downgraded(key):
+                self._sessions.downgraded(key)
             case events.Failed(text):
                 raise HostError(
                     f"the data plane failed: {text}", remedy="start the node again; report it if it returns"
@@ -146,7 +161,9 @@ class Driver:
                 self._take_state(event, now)
 
     def _take_state(
-        self, event: events.Stalled | events.Resumed | events.Busy | events.Idle, now: float
+        self,
+        event: events.Stalled | events.Resumed | events.Busy | events.Idle | events.Measured,
+        now: float,
     ) -> None:
         if event.link not in self._routed:
             return
@@ -161,6 +178,8 @@ class Driver:
                 self._speaker.neighbour_busy(link, True, now)
             case events.Idle(link):
                 self._speaker.neighbour_busy(link, False, now)
+            case events.Measured(link, rtt, loss):
+                self._speaker.neighbour_measured(link, rtt, loss, now)
             case never:
                 assert_never(never)
 
@@ -182,9 +201,17 @@ class Driver:
             self._speaker.receive(link, tlv, now, event.rtt)
 
     def _is_welcome(self, link: int, tlv: Tlv, now: float) -> bool:
-        """Only the neighbour itself announces a route of metric 0: so we learn who it is."""
+        """Only the neighbour itself announces a route of metric 0: so we learn who it is.
+
+        Where its link proved a key, that must be its own.
+        """
         if not (isinstance(tlv, Update) and tlv.metric == 0):
             return True
+        proven = self._routed[link]
+        if proven is not None and proven != tlv.router_id.public_key.raw:
+            self.counters["control.impostor"] += 1
+            self._drop(link, "it calls itself another node than it proved to be", now)
+            return False
         peer = self._peers.peer_of(link)
         if peer is not None and peer.neighbour is not None:
             return True
@@ -204,9 +231,10 @@ class Driver:
         # Anybody may knock: an inbound link is news only once a router names itself on it.
         level = logging.DEBUG if event.token is None else logging.INFO
         log.log(level, "link_up link=%d peer=%s", event.link, self._name(event.link))
-        self._routed.add(event.link)
+        self._routed[event.link] = event.key
         cost = static_cost(event.proto, address.ip)
-        self._speaker.neighbour_up(event.link, cost, now, wanted=event.token is not None)
+        wanted = event.token is not None
+        self._speaker.neighbour_up(event.link, cost, now, wanted=wanted, kind=event.proto)
 
     def _lose(self, link: int, reason: str, now: float) -> None:
         if link in self._routed:
@@ -219,7 +247,7 @@ class Driver:
 
     def _leave(self, link: int, now: float) -> None:
         if link in self._routed:
-            self._routed.discard(link)
+            del self._routed[link]
             self._speaker.neighbour_down(link, now)
 
     def _drop(self, link: int, reason: str, now: float) -> None:
@@ -270,31 +298,42 @@ class Driver:
             match action:
                 case Resolve():
                     self._resolve(action)
-                case Dial(token, proto, address, timeout):
-                    self._dataplane.dial(token, proto, address.ip, address.port, address.scope, timeout)
+                case Dial(token, proto, at, timeout, key):
+                    self._dataplane.dial(token, proto, at.ip, at.port, at.scope, timeout, key)
+                case Weigh(link, weight, metered):
+                    self._speaker.neighbour_weighed(link, weight, metered, now)
                 case Close(link, reason):
                     log.log(self._level(link, now), "link_closed link=%d reason=%r", link, reason)
                     self._dataplane.close_link(link)
                 case Forgotten(endpoint):
-                    log.info("peer_forgotten peer=%s", endpoint)
+                    log.info("peer_forgotten peer=%s", endpoint.place)
                 case never:
                     assert_never(never)
 
     def _act_routing(self, now: float) -> bool:
-        """Carry out what the Speaker wants. True when it has more to say than one turn should carry."""
+        """Carry out what the Speaker wants. True when it has more to say than one turn should carry.
+
+        While it decides, it says nothing of what it decided, so that routes may be held back until the end.
+        """
         for _ in range(ROUNDS):
             actions = self._speaker.poll()
-            if not actions:
+            if not actions and not self._held:
                 return False
-            routes = [action for action in actions if isinstance(action, Install | Unreachable | Remove)]
-            if routes:
-                self._dataplane.apply_routes(route_batch.pack(routes))
+            self._held += [action for action in actions if isinstance(action, Install | Unreachable | Remove)]
+            if not self._speaker.is_deciding or len(self._held) >= MOST_HELD:
+                self._apply(now)
             self._send([action for action in actions if isinstance(action, Send)])
             for action in actions:
                 if isinstance(action, Disconnect):
-                    self._routed.discard(action.peer)
+                    self._routed.pop(action.peer, None)
                     self._drop(action.peer, action.reason, now)
         return True
+
+    def _apply(self, now: float) -> None:
+        routes, self._held = self._held, []
+        if routes:
+            self._dataplane.apply_routes(route_batch.pack(routes))
+            self._sessions.routed((route for route in routes if isinstance(route, Install)), now)
 
     def _send(self, sends: list[Send]) -> None:
         """Hand control packets down in one call. An Update that goes to many is one object, encoded once."""
@@ -318,7 +357,7 @@ class Driver:
 
     def _name(self, link: int) -> str:
         peer = self._peers.peer_of(link)
-        return "-" if peer is None else str(peer.endpoint)
+        return "-" if peer is None else peer.endpoint.place
 
 
 def _scope(ip: str) -> int:

@@ -7,12 +7,14 @@ import resource
 import shutil
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from zosnet.model.errors import ZosnetError
 from zosnet.store.key_file import load_key
+from zosnet.store.pins import load_pins
 from zosnet.store.settings import Settings
 
 __all__ = ["HostFacts", "gather", "taken_ports"]
@@ -41,6 +43,8 @@ class HostFacts:
     state_free: int | None
     """Free bytes where the state is kept; None when the place doesn't exist yet."""
     state_writable: bool
+    pin_trouble: tuple[str, str] | None = None
+    """The same for the file of the pins."""
 
 
 def gather(settings: Settings, *, running: bool) -> HostFacts:
@@ -54,7 +58,8 @@ def gather(settings: Settings, *, running: bool) -> HostFacts:
         taken=() if running else taken_ports(settings),
         descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         unix_time=time.time(),
-        key_trouble=_key_trouble(settings),
+        key_trouble=_trouble(lambda: load_key(settings.key_path)),
+        pin_trouble=_trouble(lambda: load_pins(settings.pins_path)),
         state_free=shutil.disk_usage(state).free if state else None,
         state_writable=state is not None and os.access(state, os.W_OK),
     )
@@ -84,6 +89,8 @@ def taken_ports(settings: Settings) -> tuple[tuple[str, int], ...]:
     wanted = [("tcp_listen_port", settings.tcp_listen_port, socket.SOCK_STREAM)]
     if not settings.disable_quic:
         wanted.append(("quic_listen_port", settings.quic_listen_port, socket.SOCK_DGRAM))
+    if not settings.disable_udp:
+        wanted.append(("udp_listen_port", settings.udp_listen_port, socket.SOCK_DGRAM))
     return tuple((name, port) for name, port, kind in wanted if port and _is_taken(port, kind))
 
 
@@ -98,9 +105,9 @@ def _is_taken(port: int, kind: socket.SocketKind) -> bool:
     return False
 
 
-def _key_trouble(settings: Settings) -> tuple[str, str] | None:
+def _trouble(load: Callable[[], object]) -> tuple[str, str] | None:
     try:
-        load_key(settings.key_path)
+        load()
     except ZosnetError as error:
         return error.message, error.remedy
     return None

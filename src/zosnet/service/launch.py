@@ -20,6 +20,7 @@ from zosnet.service.host_facts import taken_ports
 from zosnet.service.messages import Messages
 from zosnet.service.node import Node, new_router_id
 from zosnet.store.key_file import load_or_create_key
+from zosnet.store.pins import load_pins
 from zosnet.store.settings import Settings
 from zosnet.store.topics import load_topics
 
@@ -36,7 +37,9 @@ def launcher(settings: Settings, read_settings: Callable[[], Settings]) -> Calla
 
         secret = load_or_create_key(settings.key_path, os.urandom(32))
         topics = load_topics(settings.topic_config) if settings.topic_config else TopicPolicy()
-        router_id = new_router_id(secret.public())
+        pins = load_pins(settings.pins_path)
+        ours = not settings.no_session_suite
+        router_id = new_router_id(secret.public(), session_suite=ours)
         try:
             dataplane = CoreDataplane.open(
                 secret=secret,
@@ -45,13 +48,20 @@ def launcher(settings: Settings, read_settings: Callable[[], Settings]) -> Calla
                 tun_mtu=settings.mtu,
                 tcp_port=settings.tcp_listen_port,
                 quic_port=None if settings.disable_quic else settings.quic_listen_port,
+                udp_port=None if settings.disable_udp else settings.udp_listen_port,
+                session_suite=ours,
+                # Who speaks only Mycelium's suite can hold nobody to another.
+                pins=list(pins) if ours else [],
+                max_link_mtu=settings.max_link_mtu,
                 lanes=settings.lane_count,
                 firewall_mark=settings.firewall_mark,
                 events_limit=_EVENTS_LIMIT,
             )
         except OSError as error:
             raise explain(error, settings) from error
-        return assemble(settings, secret, router_id, dataplane, topics=topics, read_settings=read_settings)
+        return assemble(
+            settings, secret, router_id, dataplane, topics=topics, pins=pins, read_settings=read_settings
+        )
 
     return make
 
@@ -63,6 +73,7 @@ def assemble(
     dataplane: Dataplane,
     *,
     topics: TopicPolicy | None = None,
+    pins: dict[bytes, int] | None = None,
     read_settings: Callable[[], Settings] | None = None,
 ) -> Node:
     """A node over a data plane that is open already."""
@@ -73,18 +84,30 @@ def assemble(
         topics=topics or TopicPolicy(),
     )
     messages = Messages(courier, secret.public(), answer_limit=settings.message_limit)
-    return Node(settings, secret, router_id, dataplane, messages=messages, read_settings=read_settings)
+    return Node(
+        settings, secret, router_id, dataplane, messages=messages, pins=pins, read_settings=read_settings
+    )
+
+
+def _shares_a_port(settings: Settings) -> bool:
+    both = not settings.disable_quic and not settings.disable_udp
+    return both and settings.udp_listen_port != 0 and settings.udp_listen_port == settings.quic_listen_port
 
 
 def explain(error: OSError, settings: Settings) -> HostError:
     """What the data plane's refusal to start means to an operator."""
     text = error.strerror or str(error)
     match error.errno:
+        case errno.EADDRINUSE if _shares_a_port(settings):
+            return HostError(
+                f"QUIC and udp:// can't both have the UDP port {settings.udp_listen_port}",
+                remedy="choose another with --udp-listen-port",
+            )
         case errno.EADDRINUSE:
             ports = ", ".join(f"{port} ({name[:4].rstrip('_')})" for name, port in taken_ports(settings))
             return HostError(
                 f"port {ports or 'to listen on'} is taken by another program",
-                remedy="choose others with --tcp-listen-port and --quic-listen-port, or stop that program",
+                remedy="choose others with --tcp-, --quic- and --udp-listen-port, or stop that program",
             )
         case errno.EADDRNOTAVAIL:
             return HostError(

@@ -8,10 +8,12 @@ that nobody scrapes doesn't pay for it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zosnet.dataplane.protocol import SessionStats
 from zosnet.service.views import PeerView
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ class Sample:
     counters: Mapping[str, Mapping[str, int]]
     """By room."""
     peers: Iterable[PeerView]
+    sessions: Iterable[SessionStats]
+    pins: int
     routes: int
     memory: int
     """Resident bytes."""
@@ -85,6 +89,7 @@ class _Collector:
         """All metrics, from one moment."""
         yield from _gauges(self._sample)
         yield from _peers(list(self._sample.peers))
+        yield from _sessions(self._sample.sessions)
         for room, counters in self._sample.counters.items():
             yield from _counters(room, counters)
         yield from _mycelium(self._sample)
@@ -98,6 +103,7 @@ def _gauges(sample: Sample) -> Iterator[Metric]:
     yield info
     yield GaugeMetricFamily("zosnet_uptime_seconds", "Seconds since the start.", value=sample.uptime)
     yield GaugeMetricFamily("zosnet_routes", "Routes in use.", value=sample.routes)
+    yield GaugeMetricFamily("zosnet_pins", "Nodes that are held to our session suite.", value=sample.pins)
     yield GaugeMetricFamily("process_resident_memory_bytes", "Memory in use.", value=sample.memory)
     yield GaugeMetricFamily("zosnet_tasks", "Tasks that have not ended.", value=sample.tasks)
 
@@ -114,6 +120,11 @@ def _peers(peers: list[PeerView]) -> Iterator[Metric]:
     sent = CounterMetricFamily("zosnet_link_tx_bytes", "Bytes sent over a link.", labels=["peer"])
     received = CounterMetricFamily("zosnet_link_rx_bytes", "Bytes received over a link.", labels=["peer"])
     rtt = GaugeMetricFamily("zosnet_link_rtt_seconds", "Round trip of a link.", labels=["peer"])
+    loss = GaugeMetricFamily("zosnet_link_loss_ratio", "Datagrams lost on a link.", labels=["peer"])
+    cost = GaugeMetricFamily("zosnet_link_cost", "What a link costs; 65535: unusable.", labels=["peer"])
+    largest = GaugeMetricFamily(
+        "zosnet_link_max_datagram_bytes", "The largest datagram that a link carries.", labels=["peer"]
+    )
     for peer in peers:
         if peer.state != "alive":
             continue
@@ -121,7 +132,21 @@ def _peers(peers: list[PeerView]) -> Iterator[Metric]:
         received.add_metric([peer.endpoint], peer.rx_bytes)
         if peer.rtt_ms is not None:
             rtt.add_metric([peer.endpoint], peer.rtt_ms / 1000)
-    yield from (sent, received, rtt)
+        for family, value in ((loss, peer.loss), (cost, peer.cost), (largest, peer.max_datagram)):
+            if value is not None:
+                family.add_metric([peer.endpoint], value)
+    yield from (sent, received, rtt, loss, cost, largest)
+
+
+def _sessions(sessions: Iterable[SessionStats]) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    family = GaugeMetricFamily(
+        "zosnet_sessions", "Sessions with other nodes.", labels=["suite", "via", "state"]
+    )
+    for labels, count in Counter((each.suite, each.via, each.state) for each in sessions).items():
+        family.add_metric(list(labels), count)
+    yield family
 
 
 def _counters(room: str, counters: Mapping[str, int]) -> Iterator[Metric]:

@@ -13,20 +13,21 @@ import logging
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 
 import zosnet
-from zosnet.babel import ORDERED_ZONE, Speaker, incarnation
+from zosnet.babel import Speaker
 from zosnet.dataplane.protocol import Dataplane
 from zosnet.model.endpoint import Endpoint
 from zosnet.model.errors import HostError, PeerError, ZosnetError
-from zosnet.model.keys import PublicKey, SecretKey
+from zosnet.model.keys import SecretKey
 from zosnet.model.router_id import RouterId
 from zosnet.service import doctor, doors, host_facts, metrics, status, views
 from zosnet.service.discovery import Discovery
 from zosnet.service.driver import Driver
+from zosnet.service.identity import Identity, new_router_id
 from zosnet.service.memory import resident_bytes
 from zosnet.service.messages import Messages
 from zosnet.service.peer import Limits, Resolve
@@ -34,6 +35,7 @@ from zosnet.service.peering import Peering
 from zosnet.service.probe import Prober, overlay_address
 from zosnet.service.reload import compare
 from zosnet.service.resolver import literal, resolve
+from zosnet.service.sessions import SessionKeeper
 from zosnet.store.settings import Settings
 
 __all__ = ["Node", "new_router_id"]
@@ -41,25 +43,6 @@ __all__ = ["Node", "new_router_id"]
 log = logging.getLogger("zosnet.node")
 
 _MAGIC_BYTES = 8
-
-
-def new_router_id(public: PublicKey) -> RouterId:
-    """The router id of this start. The data plane needs it first, for its certificate.
-
-    The time in it goes down to 1/65536 s: a node that crashes and is back within the same second must not
-    look older than it was, or its neighbours hold its routes back until the old ones are forgotten.
-    """
-    seconds, fraction = divmod(time.time_ns(), 1_000_000_000)
-    return RouterId.of(
-        public, ORDERED_ZONE, incarnation(seconds, (fraction * 65536 // 10**9).to_bytes(2, "big"))
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Identity:
-    secret: SecretKey
-    public: PublicKey
-    router_id: RouterId
 
 
 class Node:
@@ -76,6 +59,7 @@ class Node:
         dataplane: Dataplane,
         *,
         messages: Messages,
+        pins: dict[bytes, int] | None = None,
         read_settings: Callable[[], Settings] | None = None,
         limits: Limits | None = None,
     ) -> None:
@@ -84,7 +68,7 @@ class Node:
         self.stopping = asyncio.Event()
         self.why_stopped = ""
         self.failure: ZosnetError | None = None
-        self._who = _Identity(secret, secret.public(), router_id)
+        self._who = Identity(secret, secret.public(), router_id)
         self._dataplane = dataplane
         self._read_settings = read_settings
         self._clock = time.monotonic
@@ -94,6 +78,9 @@ class Node:
         self._discovery: Discovery | None = None
         self._discovery_task: asyncio.Task[None] | None = None
         self._trouble: dict[str, views.Finding] = {}
+        # Without pins of its own a node keeps none: a test's, or one that may not touch its state.
+        path = settings.pins_path if pins is not None else None
+        self.sessions = SessionKeeper(dataplane, pins=pins, path=path, clock=self._clock)
         self._build(limits)
 
     def _build(self, limits: Limits | None) -> None:
@@ -116,10 +103,12 @@ class Node:
             self._peering,
             self.messages,
             self._prober,
+            sessions=self.sessions,
             resolve=self._resolve,
             clock=self._clock,
         )
         self.messages.attach(nudge=self._driver.nudge, spawn=self._spawn)
+        self.sessions.attach(spawn=self._spawn)
 
     # --- its life
 
@@ -146,6 +135,7 @@ class Node:
         self.messages.close()
         if unfinished := [task for task in self._background if not task.done()]:
             await asyncio.wait(unfinished, timeout=2.0)
+        await self.sessions.close()
         self._driver.retire()
         # Joins threads: not in the event loop, where others may still have to end.
         await asyncio.to_thread(self._dataplane.close)
@@ -257,6 +247,8 @@ class Node:
             inbound=doors.mode(self.settings),
             refused=doors.refused(self._dataplane.counters()),
             findings=self._findings(peers),
+            sessions=dict(Counter(session.suite for session in self.sessions.stats())),
+            pins=self.sessions.pin_count,
         )
 
     def key(self) -> views.KeyView:
@@ -268,7 +260,11 @@ class Node:
         now = self._clock()
         return views.Peers(
             status.peer_views(
-                self._peering.peers(), self._dataplane.links(), self._speaker.neighbours(now), now
+                self._peering.peers(),
+                self._dataplane.links(),
+                self._speaker.neighbours(now),
+                now,
+                {session.key: session.suite for session in self.sessions.stats()},
             )
         )
 
@@ -340,6 +336,7 @@ class Node:
         counters = {
             "babel": self._speaker.counters,
             "node": self._driver.counters | self._peering.counters(),
+            "sessions": self.sessions.counters,
             "message": self.messages.counters(),
             "dataplane": self._dataplane.counters(),
         }
@@ -349,6 +346,8 @@ class Node:
                 uptime=self._clock() - self._began,
                 counters=counters,
                 peers=self.peers().peers,
+                sessions=self.sessions.stats(),
+                pins=self.sessions.pin_count,
                 routes=len(self._speaker.selected()),
                 memory=resident_bytes(),
                 tasks=len(asyncio.all_tasks()),
@@ -356,7 +355,8 @@ class Node:
         )
 
     def _findings(self, peers: list[views.PeerView]) -> list[views.Finding]:
-        return doctor.about_node(peers, self._driver.counters, self.settings, self._trouble.values())
+        trouble = [*self._trouble.values(), *self.sessions.findings()]
+        return doctor.about_node(peers, self._driver.counters, self.settings, trouble)
 
     # --- reload
 
@@ -381,7 +381,7 @@ class Node:
         now = self._clock()
         for endpoint in changes.remove:
             self._peering.forget(endpoint, now)
-        for endpoint in changes.add:
+        for endpoint in (*changes.add, *changes.change):
             self._peering.want(endpoint, "static", now)
         if self.messages.set_topics(topics):
             lines.append("topics read again")

@@ -23,6 +23,7 @@ __all__ = [
     "Resolving",
     "State",
     "Waiting",
+    "Weigh",
 ]
 
 PeerKind = Literal["static", "inbound", "discovered"]
@@ -76,6 +77,8 @@ class Dial:
     proto: str
     address: Address
     timeout: float
+    key: bytes | None = None
+    """Which the other end must have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,16 @@ class Forgotten:
     endpoint: Endpoint
 
 
-Action = Resolve | Dial | Close | Forgotten
+@dataclass(frozen=True, slots=True)
+class Weigh:
+    """What the operator wants of a link that is up."""
+
+    link: int
+    weight: int
+    metered: bool
+
+
+Action = Resolve | Dial | Close | Forgotten | Weigh
 
 
 @dataclass(frozen=True, slots=True)

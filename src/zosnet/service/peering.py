@@ -38,6 +38,7 @@ from zosnet.service.peer import (
     Resolving,
     State,
     Waiting,
+    Weigh,
 )
 
 __all__ = ["Peering"]
@@ -65,8 +66,14 @@ class Peering:
     # --- what is wanted
 
     def want(self, endpoint: Endpoint, kind: PeerKind, now: float) -> bool:
-        """Keep a link to `endpoint` from now on. False when it is wanted already or there are too many."""
-        if endpoint in self._wanted or not self._has_room(kind):
+        """Keep a link to `endpoint` from now on. False when it is wanted already or there are too many.
+
+        What the operator wants of the link besides may be new; then the answer is True.
+        """
+        known = self._wanted.get(endpoint)
+        if known is not None:
+            return kind == "static" and self._wish(known, endpoint, now)
+        if not self._has_room(kind):
             return False
         peer = Peer(endpoint, kind, Waiting(now), discovered=now)
         self._wanted[endpoint] = peer
@@ -245,6 +252,19 @@ class Peering:
         self.unlisted += 1
         self._unlink(link, peer, reason, now)
 
+    def _wish(self, peer: Peer, endpoint: Endpoint, now: float) -> bool:
+        """The operator wants other things of a peer. A link to another key is none, the rest just applies."""
+        before, peer.endpoint = peer.endpoint, endpoint
+        if before.wishes == endpoint.wishes:
+            return False
+        if before.key != endpoint.key and endpoint.key is not None:
+            self._abandon(peer, "another key is wanted there")
+            peer.state = Waiting(now)
+            self._start(peer)
+        elif peer.link is not None:
+            self._actions.append(Weigh(peer.link, endpoint.weight, endpoint.metered))
+        return True
+
     def _has_room(self, kind: PeerKind) -> bool:
         bound = self.limits.discovered if kind == "discovered" else self.limits.wanted
         if sum(peer.kind == kind for peer in self._wanted.values()) < bound:
@@ -263,7 +283,8 @@ class Peering:
         tokens = {**peer.state.tokens, token: address}
         self._tokens[token] = peer
         peer.state = Dialling(tokens, tuple(rest), now + self.limits.stagger)
-        self._actions.append(Dial(token, peer.endpoint.proto, address, self.limits.dial_timeout))
+        key = peer.endpoint.key.raw if peer.endpoint.key is not None else None
+        self._actions.append(Dial(token, peer.endpoint.proto, address, self.limits.dial_timeout, key))
 
     def _failed(self, peer: Peer, reason: str, now: float) -> None:
         peer.failures += 1
@@ -284,6 +305,8 @@ class Peering:
         peer.neighbour = None
         self._links[link] = peer
         self._await_name(link, peer, now)
+        if peer.endpoint.weight or peer.endpoint.metered:
+            self._actions.append(Weigh(link, peer.endpoint.weight, peer.endpoint.metered))
 
     def _link_came(self, link: int, proto: str, address: Address, now: float) -> bool:
         if len(self._inbound) >= self.limits.inbound:

@@ -33,6 +33,8 @@ class Changes:
     """The difference between the settings in force and the new ones."""
 
     add: tuple[Endpoint, ...]
+    change: tuple[Endpoint, ...]
+    """Peers of which something else is wanted."""
     remove: tuple[Endpoint, ...]
     discovery: bool
     doors: bool
@@ -43,6 +45,7 @@ class Changes:
         """Each applied change in words."""
         return [
             *(f"peer added: {endpoint}" for endpoint in self.add),
+            *(f"peer changed: {endpoint}" for endpoint in self.change),
             *(f"peer removed: {endpoint}" for endpoint in self.remove),
             *(["what may come in: `zosnet doors` shows it"] if self.doors else []),
             *(["discovery restarted with its new settings"] if self.discovery else []),
@@ -52,7 +55,9 @@ class Changes:
 
 def compare(old: Settings, new: Settings) -> Changes:
     """What a reload from `old` to `new` means."""
+    wishes = {endpoint: endpoint.wishes for endpoint in old.peers}
     return Changes(
+        change=tuple(each for each in new.peers if each.wishes != wishes.get(each, each.wishes)),
         add=tuple(endpoint for endpoint in new.peers if endpoint not in old.peers),
         remove=tuple(endpoint for endpoint in old.peers if endpoint not in new.peers),
         discovery=any(getattr(old, name) != getattr(new, name) for name in _DISCOVERY),

@@ -22,16 +22,24 @@ def key_view(secret: SecretKey) -> KeyView:
 
 
 def peer_views(
-    peers: Iterable[Peer], links: Iterable[LinkStats], neighbours: Iterable[NeighbourStatus], now: float
+    peers: Iterable[Peer],
+    links: Iterable[LinkStats],
+    neighbours: Iterable[NeighbourStatus],
+    now: float,
+    suites: Mapping[bytes, str],
 ) -> list[PeerView]:
-    """Peers with what the data plane and the Speaker know of their links."""
+    """Peers with what the data plane and the Speaker know of their links; `suites` is by key."""
     by_link = {link.id: link for link in links}
     by_neighbour = {neighbour.peer: neighbour for neighbour in neighbours}
-    return [_peer_view(peer, by_link, by_neighbour, now) for peer in peers]
+    return [_peer_view(peer, by_link, by_neighbour, now, suites) for peer in peers]
 
 
 def _peer_view(
-    peer: Peer, links: Mapping[int, LinkStats], neighbours: Mapping[int, NeighbourStatus], now: float
+    peer: Peer,
+    links: Mapping[int, LinkStats],
+    neighbours: Mapping[int, NeighbourStatus],
+    now: float,
+    suites: Mapping[bytes, str],
 ) -> PeerView:
     number = peer.link
     link = links.get(number) if number is not None else None
@@ -39,7 +47,7 @@ def _peer_view(
     key = peer.neighbour.public_key if peer.neighbour is not None else None
     retry = max(peer.state.until - now, 0.0) if isinstance(peer.state, Waiting) else None
     return PeerView(
-        endpoint=str(peer.endpoint),
+        endpoint=peer.endpoint.place,
         kind=peer.kind,
         state=_state(peer),
         discovered=_ago(peer.discovered, now),
@@ -62,7 +70,22 @@ def _peer_view(
         rx_packets=link.rx_packets if link else 0,
         queued_bytes=link.queued_bytes if link else 0,
         dropped=link.dropped if link else 0,
+        weight=peer.endpoint.weight,
+        metered=peer.endpoint.metered or (neighbour.is_metered if neighbour else False),
+        loss=_loss(link, neighbour),
+        max_datagram=link.max_datagram if link else None,
+        authenticated=link is not None and link.key is not None,
+        settling=neighbour.is_fresh if neighbour else False,
+        suite=suites.get(key.raw) if key else None,
     )
+
+
+def _loss(link: LinkStats | None, neighbour: NeighbourStatus | None) -> float | None:
+    """As routing averages it; else the data plane's last word."""
+    found = neighbour.loss if neighbour is not None else None
+    if found is None and link is not None:
+        found = link.loss
+    return None if found is None else round(found, 5)
 
 
 def _rtt(link: LinkStats | None, neighbour: NeighbourStatus | None) -> float | None:
@@ -93,7 +116,7 @@ def _state(peer: Peer) -> Literal["alive", "connecting", "dead"]:
 def link_names(peers: Iterable[Peer], links: Iterable[LinkStats]) -> dict[int, str]:
     """How people call each link: by its peer."""
     named = {link.id: f"{link.proto}://{link.remote}" for link in links}
-    return named | {peer.link: str(peer.endpoint) for peer in peers if peer.link is not None}
+    return named | {peer.link: peer.endpoint.place for peer in peers if peer.link is not None}
 
 
 def route_views(routes: Iterable[RouteStatus], names: Mapping[int, str]) -> list[RouteView]:
@@ -114,6 +137,8 @@ def _route_view(route: RouteStatus, names: Mapping[int, str]) -> RouteView:
         metric=None if route.metric >= INFINITY else route.metric,
         seqno=route.seqno,
         expires_in=round(max(route.expires_in, 0.0), 3),
+        backup=route.backup,
+        spread=route.is_spread,
     )
 
 

@@ -24,7 +24,9 @@ __all__ = [
     "PeerRequest",
     "PeerView",
     "Peers",
+    "PinView",
     "PingRequest",
+    "Pins",
     "ProbeLine",
     "QueryView",
     "RefusalView",
@@ -32,6 +34,8 @@ __all__ = [
     "RouteView",
     "Routes",
     "RuleView",
+    "SessionView",
+    "Sessions",
     "Status",
     "TraceRequest",
 ]
@@ -78,6 +82,10 @@ class Status:
     tx_bytes: int
     rx_bytes: int
     findings: list[Finding]
+    sessions: dict[str, int]
+    """How many there are, by suite."""
+    pins: int
+    """How many nodes are held to our suite."""
     inbound: Literal["none", "all"] = "none"
     """What may come in unasked, beside what rules allow."""
     refused: int = 0
@@ -125,6 +133,20 @@ class PeerView:
     rx_packets: int = 0
     queued_bytes: int = 0
     dropped: int = 0
+    weight: int = 0
+    """Milliseconds that the operator adds to the cost."""
+    metered: bool = False
+    """Whether the link is spared, at the wish of either end."""
+    loss: float | None = None
+    """Share of datagrams lost in the worse direction; None where it isn't measured."""
+    max_datagram: int | None = None
+    """Bytes of the largest datagram that the link carries; None on streams."""
+    authenticated: bool = False
+    """Whether the link itself proved the peer's key."""
+    settling: bool = False
+    """Whether the link is back after a failure, and routes that work don't return to it yet."""
+    suite: str | None = None
+    """The suite of the session with the peer, None without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +165,52 @@ class PeerRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionView:
+    """A session with another node: how what goes there is encrypted."""
+
+    public_key: str
+    address: str
+    suite: str
+    cipher: str
+    state: str
+    age: float
+    tx_frames: int
+    rx_frames: int
+    via: str
+    max_frame: int | None
+    pinned: bool
+    """Whether the node is held to our suite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """All sessions with other nodes."""
+
+    sessions: list[SessionView]
+    schema: Literal["zosnet.sessions/1"] = "zosnet.sessions/1"
+
+
+@dataclass(frozen=True, slots=True)
+class PinView:
+    """A node that is held to our session suite."""
+
+    public_key: str
+    address: str
+    since: int
+    """Unix time."""
+    downgraded: bool
+    """Whether it has spoken only Mycelium's suite of late, and was not heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """All nodes that are held to our session suite."""
+
+    pins: list[PinView]
+    schema: Literal["zosnet.pins/1"] = "zosnet.pins/1"
+
+
+@dataclass(frozen=True, slots=True)
 class RouteView:
     """A route. `metric` None is infinity: the key is known, the way is not."""
 
@@ -154,6 +222,10 @@ class RouteView:
     metric: int | None
     seqno: int
     expires_in: float
+    backup: int | None = None
+    """The link that takes over the moment `link` fails."""
+    spread: bool = False
+    """Whether flows are spread over both."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from typing import Any
 
 from zosnet.access import Rule, Source
 from zosnet.model import Endpoint, HostError, ListenAddress, PublicKey, UsageError
+from zosnet.model.endpoint import DEFAULT_UDP_PORT
 from zosnet.store import places
 from zosnet.store.option import (
     ENDPOINTS,
@@ -42,6 +43,7 @@ from zosnet.store.places import socket_path
 __all__ = ["OPTIONS", "Settings", "load", "socket_path"]
 
 KEY_FILE_NAME = "priv_key.bin"
+PINS_FILE_NAME = "pins.json"
 _MEBIBYTE = 1024 * 1024
 _MAX_FILE_BYTES = _MEBIBYTE
 
@@ -66,7 +68,10 @@ class Settings:
     """What the operator wants of a node. Made by `load`; the bare constructor gives the defaults."""
 
     peers: tuple[Endpoint, ...] = option(
-        ENDPOINTS, "--peers", default=(), help="Peers to dial and to keep dialling, `tcp://` or `quic://`."
+        ENDPOINTS,
+        "--peers",
+        default=(),
+        help="Peers to dial and to keep dialling, `tcp://`, `quic://` or `udp://`; see [links](links.md).",
     )
     tcp_listen_port: int = option(
         PORT,
@@ -80,6 +85,28 @@ class Settings:
     )
     disable_quic: bool = option(
         SWITCH, "--disable-quic", default=False, help="Neither listen nor dial by QUIC."
+    )
+    udp_listen_port: int = option(
+        PORT,
+        "--udp-listen-port",
+        default=DEFAULT_UDP_PORT,
+        help="Where peers reach this node by zosnet's own datagram links; 0 takes a free port.",
+    )
+    disable_udp: bool = option(
+        SWITCH, "--disable-udp", default=False, help="Neither listen nor dial by `udp://`."
+    )
+    max_link_mtu: int = option(
+        number(1280, 65535),
+        "--max-link-mtu",
+        default=1500,
+        unit="bytes",
+        help="The largest IP packet that a `udp://` link tries to send; more only for jumbo frames.",
+    )
+    no_session_suite: bool = option(
+        SWITCH,
+        "--no-session-suite",
+        default=False,
+        help="Speak only Mycelium's sessions, without forward secrecy, to all nodes. For comparisons.",
     )
     peer_discovery_port: int = option(
         PORT,
@@ -206,6 +233,11 @@ class Settings:
     def key_path(self) -> Path:
         """Where the key is, named or not."""
         return self.key_file or self.state_dir / KEY_FILE_NAME
+
+    @property
+    def pins_path(self) -> Path:
+        """Where it is written who is held to our session suite."""
+        return self.state_dir / PINS_FILE_NAME
 
     @property
     def lane_count(self) -> int:

@@ -6,10 +6,9 @@
 
 use std::ops::Range;
 
-use super::packet::{Layout, PSH, Protocol, TCP_FLAGS_AT, get_u32, put_u16};
+use super::packet::{Layout, PSH, Protocol, TCP_FLAGS_AT, get_u32};
 use super::rules::{self, Flow};
 use super::{Gso, VirtioNetHdr};
-use crate::checksum;
 
 /// Flows with an unfinished super-packet. More than one batch of a receive buffer usually holds.
 const OPEN_FLOWS: usize = 8;
@@ -50,6 +49,8 @@ struct Open {
     total: usize,
     segments: usize,
     next_sequence: u32,
+    /// Checksums are partial, and an authenticated neighbour vouches for the rest.
+    partial: bool,
     /// The head's checksum was verified. Put off until there is something to merge.
     verified: bool,
     /// The last merged packet had PSH.
@@ -89,6 +90,14 @@ impl Coalescer {
     /// Take the packet `buffer[range]`: a whole IP packet. One that lies outside the buffer is ignored.
     #[inline]
     pub fn push(&mut self, buffer: &[u8], range: Range<usize>) {
+        self.push_as(buffer, range, false);
+    }
+
+    /// The same. `partial`: its transport checksum holds the sum of the pseudo header only, and the packet was
+    /// authenticated, so the kernel may complete it instead of judging it. Of no meaning for other protocols than
+    /// TCP and UDP.
+    #[inline]
+    pub fn push_as(&mut self, buffer: &[u8], range: Range<usize>, partial: bool) {
         let Some(packet) = buffer.get(range.clone()) else {
             return;
         };
@@ -103,14 +112,22 @@ impl Coalescer {
         };
         let mergeable = rules::is_mergeable(packet, &layout, self.udp);
         if let Some(at) = self.open.iter().position(|open| open.flow == flow) {
-            if mergeable && self.extend(buffer, at, range.start, packet, &layout) {
+            if mergeable && self.extend(buffer, at, range.start, packet, &layout, partial) {
                 return;
             }
             self.close(buffer, at);
         }
         let slot = self.add(range.clone());
+        if partial && let Some(slot) = self.slots.get_mut(slot) {
+            slot.virtio = VirtioNetHdr {
+                flags: VirtioNetHdr::NEEDS_CSUM,
+                csum_start: layout.transport as u16,
+                csum_offset: layout.protocol.checksum_at() as u16,
+                ..VirtioNetHdr::default()
+            };
+        }
         if mergeable {
-            self.begin(buffer, flow, slot, range.start, packet, layout);
+            self.begin(buffer, flow, slot, range.start, packet, layout, partial);
         }
     }
 
@@ -178,7 +195,17 @@ impl Coalescer {
 
     /// Let later packets of `flow` join the item `slot`.
     #[inline]
-    fn begin(&mut self, buffer: &[u8], flow: Flow, slot: usize, head: usize, packet: &[u8], layout: Layout) {
+    #[expect(clippy::too_many_arguments, reason = "the parts of an open flow")]
+    fn begin(
+        &mut self,
+        buffer: &[u8],
+        flow: Flow,
+        slot: usize,
+        head: usize,
+        packet: &[u8],
+        layout: Layout,
+        partial: bool,
+    ) {
         let size = layout.end - layout.payload;
         let push = rules::is_pushed(packet, &layout);
         if push {
@@ -197,7 +224,8 @@ impl Coalescer {
             total: packet.len(),
             segments: 1,
             next_sequence,
-            verified: false,
+            partial,
+            verified: partial && layout.v6,
             push: false,
             full: false,
         });
@@ -205,7 +233,15 @@ impl Coalescer {
 
     /// Merge `packet` into the open flow at `at`, if it belongs there. Nothing is changed if not.
     #[inline]
-    fn extend(&mut self, buffer: &[u8], at: usize, start: usize, packet: &[u8], layout: &Layout) -> bool {
+    fn extend(
+        &mut self,
+        buffer: &[u8],
+        at: usize,
+        start: usize,
+        packet: &[u8],
+        layout: &Layout,
+        partial: bool,
+    ) -> bool {
         let (Some(open), Some(head)) = (self.open.get(at), head_of(buffer, self.open.get(at))) else {
             return false;
         };
@@ -216,8 +252,9 @@ impl Coalescer {
             && open.segments < rules::max_segments(layout.protocol)
             && layout.payload == open.layout.payload
             && rules::continues(head, packet, &open.layout, open.segments, open.next_sequence)
-            && (open.verified || rules::has_right_checksums(head, &open.layout))
-            && rules::has_right_checksums(packet, layout);
+            && open.partial == partial
+            && (open.verified || rules::has_right_checksums(head, &open.layout, partial))
+            && rules::has_right_checksums(packet, layout, partial);
         if !fits {
             return false;
         }
@@ -285,12 +322,7 @@ impl Coalescer {
             *flags |= PSH;
         }
         layout.set_lengths(headers, open.total);
-        let sum = checksum::fold(layout.pseudo(headers, open.total - layout.transport));
-        put_u16(
-            headers,
-            layout.transport + layout.protocol.checksum_at(),
-            sum.into(),
-        );
+        layout.set_pseudo(headers, open.total);
         let to = self.headers.len();
         if let Some(slot) = self.slots.get_mut(open.slot) {
             slot.headers = (from as u32, to as u32);

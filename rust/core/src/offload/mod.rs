@@ -12,7 +12,7 @@ mod split;
 mod virtio;
 
 pub use coalesce::{Coalescer, Item};
-pub use split::split;
+pub use split::{Checksums, split, split_as};
 pub use virtio::{Gso, VIRTIO_HEADER, VirtioNetHdr};
 
 /// Why a packet from the TUN device can't be sent.

@@ -137,6 +137,13 @@ impl Layout {
             + u64::from(self.protocol.number())
     }
 
+    /// Write the partial checksum of a packet of `total` bytes: the sum of its pseudo header.
+    #[inline]
+    pub(super) fn set_pseudo(&self, headers: &mut [u8], total: usize) {
+        let sum = checksum::fold(self.pseudo(headers, total - self.transport));
+        put_u16(headers, self.transport + self.protocol.checksum_at(), sum.into());
+    }
+
     /// Write the lengths of IP and UDP headers for a packet of `total` bytes in `headers`, and the IPv4
     /// header checksum.
     #[inline]

@@ -118,16 +118,16 @@ pub(super) fn continues(head: &[u8], packet: &[u8], layout: &Layout, segments: u
     ip && (layout.protocol == Protocol::Udp || tcp())
 }
 
-/// Whether the transport checksum is right, and that of the IPv4 header, which merging rewrites.
+/// Whether the transport checksum is right, unless it is `partial`, and that of the IPv4 header, which merging
+/// rewrites.
 #[inline]
-pub(super) fn has_right_checksums(packet: &[u8], layout: &Layout) -> bool {
+pub(super) fn has_right_checksums(packet: &[u8], layout: &Layout, partial: bool) -> bool {
     let Some(transport) = packet.get(layout.transport..layout.end) else {
         return false;
     };
-    let sum = layout.pseudo(packet, transport.len()) + checksum::sum(transport);
     let ip = layout.v6
         || packet
             .get(..layout.transport)
             .is_some_and(|head| checksum::is_valid(checksum::sum(head)));
-    ip && checksum::is_valid(sum)
+    ip && (partial || checksum::is_valid(layout.pseudo(packet, transport.len()) + checksum::sum(transport)))
 }

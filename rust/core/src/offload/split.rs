@@ -4,27 +4,52 @@ use super::packet::{CWR, FIN, Layout, PSH, Protocol, TCP_FLAGS_AT, get_u16, get_
 use super::{Gso, OffloadError, VirtioNetHdr};
 use crate::checksum;
 
-/// Cut `packet`, as it was read from the device behind `hdr`, into packets with right lengths, sequence
-/// numbers, flags and complete checksums: peers that know nothing of offload receive them.
-///
-/// For each, in order, `emit` gets its headers and its payload; an ordinary packet comes as "headers" only.
-/// Headers are patched inside `packet`, so both are good only during the call. Returns how many there were.
-/// `hdr_len` isn't believed: the packet says itself where its headers end.
+/// How far the transport checksums of the packets that [`split_as`] makes are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checksums {
+    /// Complete: peers that know nothing of offload receive them.
+    Complete,
+    /// Over the pseudo header only, where the device left them like that: the receiver's kernel completes or
+    /// skips them, as for a packet of its own machine.
+    Partial,
+}
+
+/// [`split_as`] with complete checksums: `emit` gets headers and payload.
 ///
 /// # Errors
-/// The packet contradicts itself or `hdr`. Nothing was emitted.
+/// As [`split_as`].
 #[inline]
 pub fn split(
     hdr: VirtioNetHdr,
     packet: &mut [u8],
     mut emit: impl FnMut(&[u8], &[u8]),
 ) -> Result<usize, OffloadError> {
+    split_as(Checksums::Complete, hdr, packet, |head, body, _| emit(head, body))
+}
+
+/// Cut `packet`, as it was read from the device behind `hdr`, into packets with right lengths, sequence
+/// numbers, flags and checksums.
+///
+/// For each, in order, `emit` gets its headers, its payload, and whether its checksum is partial; an ordinary
+/// packet comes as "headers" only. Headers are patched inside `packet`, so both are good only during the call.
+/// Returns how many there were. `hdr_len` isn't believed: the packet says itself where its headers end.
+///
+/// # Errors
+/// The packet contradicts itself or `hdr`. Nothing was emitted.
+#[inline]
+pub fn split_as(
+    checksums: Checksums,
+    hdr: VirtioNetHdr,
+    packet: &mut [u8],
+    mut emit: impl FnMut(&[u8], &[u8], bool),
+) -> Result<usize, OffloadError> {
     let gso = hdr.gso()?;
     if gso == Gso::None {
-        if hdr.needs_csum() {
+        let partial = checksums == Checksums::Partial && has_plain_partial(hdr, packet);
+        if hdr.needs_csum() && !partial {
             complete(hdr, packet)?;
         }
-        emit(packet, &[]);
+        emit(packet, &[], partial);
         return Ok(1);
     }
     let layout = Layout::of(packet)?.ok_or(OffloadError::Type(hdr.gso_type))?;
@@ -45,7 +70,19 @@ pub fn split(
     let (headers, payload) = packet
         .split_at_mut_checked(layout.payload)
         .ok_or(OffloadError::Short)?;
-    Ok(cut(layout, headers, payload, size, emit))
+    // Super-packets always come with partial checksums: nothing else could be cut.
+    Ok(cut(layout, headers, payload, size, checksums, emit))
+}
+
+/// Whether the checksum of an ordinary packet is partial and lies where the receiver will look for it.
+#[inline]
+fn has_plain_partial(hdr: VirtioNetHdr, packet: &[u8]) -> bool {
+    hdr.needs_csum()
+        && Layout::of(packet).ok().flatten().is_some_and(|layout| {
+            usize::from(hdr.csum_start) == layout.transport
+                && usize::from(hdr.csum_offset) == layout.protocol.checksum_at()
+                && layout.end == packet.len()
+        })
 }
 
 /// Emit `payload` in pieces of `size`, each behind `headers` as patched for it. At least one.
@@ -55,7 +92,8 @@ fn cut(
     headers: &mut [u8],
     payload: &[u8],
     size: usize,
-    mut emit: impl FnMut(&[u8], &[u8]),
+    checksums: Checksums,
+    mut emit: impl FnMut(&[u8], &[u8], bool),
 ) -> usize {
     let count = payload.len().div_ceil(size).max(1);
     let transport = layout.transport;
@@ -81,8 +119,11 @@ fn cut(
             put_u16(headers, 4, usize::from(id.wrapping_add(index as u16)));
         }
         layout.set_lengths(headers, headers.len() + segment.len());
-        set_checksum(layout, headers, checksum::sum(segment), segment.len());
-        emit(headers, segment);
+        match checksums {
+            Checksums::Complete => set_checksum(layout, headers, checksum::sum(segment), segment.len()),
+            Checksums::Partial => layout.set_pseudo(headers, headers.len() + segment.len()),
+        }
+        emit(headers, segment, checksums == Checksums::Partial);
     }
     count
 }

@@ -1,7 +1,7 @@
 //! The links of one lane, and the way to all others: everything that is to be sent goes through here.
 
 use std::collections::HashMap;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -74,6 +74,11 @@ pub struct Carrier {
     pub events: Vec<Event>,
     /// All links there are.
     pub known: Arc<Links>,
+    /// Datagram links among them, by remote end and by the index in relayed packets.
+    by_remote: HashMap<SocketAddr, Arc<LinkState>>,
+    by_index: HashMap<u32, Arc<LinkState>>,
+    /// Whole data packets for datagram links, which have no queue of their own: the lane wraps and sends them.
+    pub(super) for_datagrams: Vec<(LinkId, Vec<u8>)>,
     known_generation: u64,
     pub(super) links: HashMap<LinkId, Link>,
     pool: Pool,
@@ -94,6 +99,9 @@ impl Carrier {
             now: sys::now(),
             timer: f64::INFINITY,
             events: Vec::new(),
+            by_remote: HashMap::new(),
+            by_index: HashMap::new(),
+            for_datagrams: Vec::new(),
             known_generation: 0,
             links: HashMap::new(),
             pool: Pool::default(),
@@ -122,7 +130,27 @@ impl Carrier {
         if generation != self.known_generation {
             self.known_generation = generation;
             self.known = self.shared.links.get();
+            let datagram =
+                |state: &Arc<LinkState>| Some((state.datagram.as_ref()?.keys(), Arc::clone(state)));
+            self.by_remote = (self.known.values())
+                .filter(|state| state.datagram.is_some())
+                .map(|state| (state.remote(), Arc::clone(state)))
+                .collect();
+            self.by_index = (self.known.values())
+                .filter_map(datagram)
+                .map(|(keys, state)| (keys.local_index(), state))
+                .collect();
         }
+    }
+
+    /// The datagram link with this remote end.
+    pub fn by_remote(&self, remote: &SocketAddr) -> Option<Arc<LinkState>> {
+        self.by_remote.get(remote).map(Arc::clone)
+    }
+
+    /// The datagram link whose relayed packets come under this index.
+    pub fn by_index(&self, index: u32) -> Option<Arc<LinkState>> {
+        self.by_index.get(&index).map(Arc::clone)
     }
 
     /// Count `by` packets dropped because of `why`.
@@ -227,9 +255,15 @@ impl Carrier {
     }
 
     fn hand_over(&mut self, id: LinkId, write: impl FnOnce(&mut Vec<u8>) -> usize) -> Option<usize> {
-        if !self.known.contains_key(&id) {
+        let Some(state) = self.known.get(&id) else {
             self.count(Counter::LinkGone, 1);
             return None;
+        };
+        if state.home == Home::Datagram {
+            let mut packets = Vec::new();
+            let count = write(&mut packets);
+            self.for_datagrams.push((id, packets));
+            return Some(count);
         }
         let packets = write(self.handover.entry(id).or_default());
         self.touch(id);
@@ -331,6 +365,8 @@ impl Carrier {
                     remote.push(id, packets);
                 }
             }
+            // Put aside when it was queued.
+            Home::Datagram => {}
             Home::Lane(lane) => {
                 if !self.shared.post(lane, ToLane::Send(id, packets)) {
                     self.count(Counter::LaneFull, 1);

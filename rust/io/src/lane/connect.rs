@@ -140,6 +140,7 @@ impl Lane {
             proto: "tcp",
             local,
             remote,
+            key: None,
         };
         let home = Home::Lane(self.number);
         let state = LinkState::new(up, home, self.carrier.now, Arc::downgrade(&stream));

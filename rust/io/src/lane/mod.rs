@@ -6,6 +6,8 @@
 //! | [`carrier`] | the lane's links, and the way to all others |
 //! | [`connect`] | accepting and dialling |
 //! | [`health`] | whether links make progress, and how they end |
+//! | [`port`], [`datagrams`] | the UDP port; from it to the TUN, to other links |
+//! | [`frames`] | session frames to links |
 //! | [`receive`] | from links to the TUN, to other links, to Python |
 //! | [`transmit`] | from the TUN to links |
 //! | [`sessions`] | the session of each key |
@@ -16,24 +18,31 @@
 mod bounds;
 pub mod carrier;
 mod connect;
+mod datagrams;
 mod door;
+mod frames;
 mod health;
+mod port;
 mod receive;
 mod sessions;
 mod transmit;
 
 use std::collections::HashMap;
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use zosnet_core::fib::Table;
 use zosnet_core::forward::Node;
+use zosnet_core::fragments::Fragments;
 use zosnet_core::offload::Coalescer;
+use zosnet_core::session::EntryKind;
 use zosnet_core::waiting::{Limits, Waiting};
 
 use crate::counters::Counter;
 use crate::handoff::LinkId;
+use crate::peers::Peer;
 use crate::shared::{Shared, ToLane};
 use crate::sys::{self, Epoll, Ready};
 use crate::tun::TunQueue;
@@ -42,6 +51,8 @@ use bounds::{Allowance, Hopeless};
 use carrier::Carrier;
 use connect::Connecting;
 use door::Door;
+use frames::{OpenFrame, Road};
+use port::Port;
 use sessions::Sessions;
 
 /// What an epoll token stands for.
@@ -57,6 +68,8 @@ pub enum Token {
     Dial(u32),
     /// A link.
     Link(LinkId),
+    /// The UDP port.
+    Udp,
 }
 
 impl Token {
@@ -68,6 +81,7 @@ impl Token {
             Self::Listener(at) => (2, at),
             Self::Dial(number) => (3, number),
             Self::Link(id) => (4, id),
+            Self::Udp => (5, 0),
         };
         kind << 32 | u64::from(number)
     }
@@ -80,7 +94,8 @@ impl Token {
             1 => Self::Tun,
             2 => Self::Listener(number),
             3 => Self::Dial(number),
-            _ => Self::Link(number),
+            4 => Self::Link(number),
+            _ => Self::Udp,
         }
     }
 }
@@ -97,7 +112,20 @@ pub struct Lane {
     sessions: Sessions,
     door: Door,
     coalescer: Coalescer,
+    /// The UDP port, if this node has one.
+    port: Option<Port>,
+    /// A session frame that still takes packets of this burst.
+    open_frame: Option<OpenFrame>,
+    /// The road that packets of this turn took last.
+    latest_road: Option<(Arc<Peer>, Arc<Road>)>,
+    /// Memory for the next one.
+    spare_entries: Vec<u8>,
+    /// Memory for the entries of one frame.
+    entry_list: Vec<(EntryKind, Range<usize>)>,
+    fragments: Fragments,
     errors: Allowance,
+    /// Hints to strangers about frames of sessions that this node hasn't.
+    hints: Allowance,
     hopeless: Hopeless,
     probes: Arc<Vec<[u8; 8]>>,
     table: Arc<Table>,
@@ -107,6 +135,8 @@ pub struct Lane {
     outgoing: Waiting,
     /// Packets that wait for the key of their sender.
     incoming: Waiting,
+    /// Packets of this host that wait for a session.
+    unsealed: Waiting,
     /// What one read of a link gives, with the leftover of the last in front.
     scratch: Vec<u8>,
     /// What one read of the TUN gives.
@@ -124,6 +154,7 @@ impl Lane {
         number: usize,
         tun: Option<TunQueue>,
         listeners: Vec<TcpListener>,
+        socket: Option<UdpSocket>,
     ) -> std::io::Result<Self> {
         let epoll = Epoll::new()?;
         let read = Ready {
@@ -135,6 +166,9 @@ impl Lane {
         }
         if let Some(tun) = &tun {
             epoll.add(tun.fd(), read, Token::Tun.pack())?;
+        }
+        if let Some(socket) = &socket {
+            epoll.add(socket.as_fd(), read, Token::Udp.pack())?;
         }
         for (at, listener) in (0..).zip(&listeners) {
             epoll.add(listener.as_fd(), read, Token::Listener(at).pack())?;
@@ -151,7 +185,14 @@ impl Lane {
             sessions: Sessions::new(Arc::clone(&shared)),
             door: Door::new(Arc::clone(&shared.filter)),
             coalescer,
+            port: socket.map(Port::new),
+            open_frame: None,
+            latest_road: None,
+            spare_entries: Vec::new(),
+            entry_list: Vec::new(),
+            fragments: Fragments::new(),
             errors: Allowance::default(),
+            hints: Allowance::default(),
             hopeless: Hopeless::default(),
             probes: shared.probes.get(),
             table: shared.table.get(),
@@ -159,6 +200,7 @@ impl Lane {
             links_generation: 0,
             outgoing: Waiting::new(Limits::OUTGOING),
             incoming: Waiting::new(Limits::INCOMING),
+            unsealed: Waiting::new(Limits::OUTGOING),
             scratch: vec![0; receive::SCRATCH],
             tun_buffer: vec![0; crate::tun::LONGEST_READ],
             inbox: Vec::new(),
@@ -202,6 +244,14 @@ impl Lane {
             Token::Wake => self.read_inbox(),
             Token::Tun => self.read_tun(),
             Token::Listener(at) => self.accept(at),
+            Token::Udp => {
+                if what.write {
+                    self.settle_outbox(true);
+                }
+                if what.read || what.error {
+                    self.read_udp();
+                }
+            }
             Token::Dial(number) => self.dial_ready(number),
             Token::Link(id) => {
                 if what.write {
@@ -256,6 +306,9 @@ impl Lane {
             ToLane::ReadAgain(link) => self.read_again(link),
             ToLane::Inject(packet) => self.inject(packet),
             ToLane::Message(destination, body) => self.message(destination, &body),
+            ToLane::Frame(prefix, frame) => self.frame_by_route(prefix, &frame),
+            ToLane::Entry(key, kind, body) => self.entry_by_route(&key, kind, &body),
+            ToLane::Retry(key) => self.retry_session(&key),
             ToLane::Stop(at) => {
                 self.stop_at = Some(at);
                 self.carrier.wake_at(at);
@@ -277,6 +330,7 @@ impl Lane {
 
     /// Write what the turn queued; close links that failed, which may queue more for others.
     fn finish_turn(&mut self) {
+        self.finish_frames();
         self.carrier.finish(&self.epoll);
         // What came in over a link goes up before the news that it is gone.
         self.shared.events.push(&mut self.carrier.events);
@@ -289,13 +343,12 @@ impl Lane {
                     self.reroute(packets);
                 }
             }
+            self.finish_frames();
             self.carrier.finish(&self.epoll);
             doomed = self.carrier.take_doomed();
         }
-        for deadline in [self.outgoing.deadline(), self.incoming.deadline()]
-            .into_iter()
-            .flatten()
-        {
+        let waiting = [&self.outgoing, &self.incoming, &self.unsealed];
+        for deadline in waiting.into_iter().filter_map(Waiting::deadline) {
             self.carrier.wake_at(deadline);
         }
         self.shared.events.push(&mut self.carrier.events);

@@ -3,23 +3,30 @@
 use std::io::{self, IoSlice, Read};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
+use zosnet_core::fib::Entry;
 use zosnet_core::forward::{self, DropReason, FromLink, Opened};
 use zosnet_core::frame::{self, DATA_HEADER, DataHeader, Frame, FrameError, Kind, MAX_PACKET, PACKET_HEADER};
 use zosnet_core::icmp::{self, Problem};
-use zosnet_core::inner::INNER_HEADER;
+use zosnet_core::inner::{self, INNER_HEADER, InnerType};
 use zosnet_core::offload::VirtioNetHdr;
+use zosnet_core::session::{Entries, EntryKind};
 use zosnet_core::waiting::{Origin, Pushed};
 
 use crate::counters::Counter;
 use crate::events::Event;
 use crate::handoff::LinkId;
+use crate::keeper::ToKeeper;
 use crate::link::{LinkState, bump};
 use crate::probe;
+use crate::shared::Shared;
 use crate::sys;
 
 use super::Lane;
 use super::carrier::is_ihu;
+use super::frames::is_frame_address;
+use super::sessions::Sessions;
 
 /// Bytes taken from a link at once: what is opened should still be in the second-level cache when it is written (a
 /// guess).
@@ -39,6 +46,21 @@ struct Run {
     link: LinkId,
     range: Range<usize>,
     count: usize,
+}
+
+/// Whether a payload of Mycelium's suite is taken from the node of `sender`: only while nothing shows that it can do
+/// better. What shows it makes us begin a session.
+fn is_welcome(sessions: &mut Sessions, shared: &Shared, sender: &Entry, plaintext: &[u8], now: f64) -> bool {
+    let says_so = inner::speaks_sessions(plaintext);
+    if !shared.suite || !(says_so || sessions.may_be_pinned(&sender.public)) {
+        return true;
+    }
+    let peer = shared.peers.of(&sender.public);
+    if peer.ask(now) {
+        let _ = shared.keeper.post(ToKeeper::Plain(sender.public, says_so));
+    }
+    // Errors of relays have no session to come through.
+    !peer.pinned.load(Relaxed) || matches!(plaintext.get(1), Some(kind) if *kind == InnerType::Icmp as u8)
 }
 
 /// What was worked on.
@@ -156,7 +178,8 @@ impl Lane {
                     match frame.kind {
                         Kind::Data => {
                             data += frame.end - frame.start;
-                            self.data_in(buffer, &frame, &mut run);
+                            let link = from.map(|state| state.up.link);
+                            self.data_in(buffer, &frame, &mut run, link);
                         }
                         Kind::Control => {
                             if self.control_in(from, buffer.get(frame.start..frame.end)) {
@@ -223,7 +246,7 @@ impl Lane {
         false
     }
 
-    fn data_in(&mut self, buffer: &mut [u8], frame: &Frame, run: &mut Run) {
+    fn data_in(&mut self, buffer: &mut [u8], frame: &Frame, run: &mut Run, from: Option<LinkId>) {
         let Some(packet) = buffer.get_mut(frame.start..frame.end) else {
             return;
         };
@@ -231,10 +254,23 @@ impl Lane {
         let Ok((header, payload)) = DataHeader::parse_packet(packet) else {
             return;
         };
+        if is_frame_address(&header.dst) && self.node.owns(&header.dst) {
+            let payload = frame.start + PACKET_HEADER + DATA_HEADER..frame.end;
+            return self.wrapped_in(buffer, &header, payload, from, 0);
+        }
         match forward::from_link(&self.node, &table, &header, |link| self.carrier.reach(link)) {
             FromLink::Open { sender, hop_limit } => match self.sessions.of(sender) {
                 Ok(session) => match session.open(payload) {
                     Ok(plaintext) => {
+                        if !is_welcome(
+                            &mut self.sessions,
+                            &self.shared,
+                            sender,
+                            plaintext,
+                            self.carrier.now,
+                        ) {
+                            return self.carrier.dropped(DropReason::Downgraded, 1);
+                        }
                         let opened = forward::opened(&self.node, &header, hop_limit, plaintext);
                         if let Some(length) = self.opened(&header, opened, &sender.public) {
                             let inner = frame.start + INNER_AT;
@@ -324,7 +360,7 @@ impl Lane {
     }
 
     /// Keep from the TUN what isn't for it: answers to probes, and without a TUN pings of this node.
-    fn claim(&mut self, packet: &[u8]) -> bool {
+    pub(super) fn claim(&mut self, packet: &[u8]) -> bool {
         if !self.probes.is_empty() && probe::answers(packet, &self.probes) {
             self.carrier
                 .events
@@ -345,8 +381,16 @@ impl Lane {
     fn recover(&mut self, outer: &DataHeader, body: &[u8]) {
         let table = Arc::clone(&self.table);
         let error = icmp::recover(outer, body).ok().and_then(|error| {
-            let session = self.sessions.of(table.lookup(&error.destination)?).ok()?;
+            let entry = table.lookup(&error.destination)?;
             let mut sealed = error.sealed.to_vec();
+            if is_frame_address(&error.destination) {
+                let peer = self.shared.peers.known(&entry.public)?;
+                let opened = peer.current()?.reopen(&mut sealed).ok()?;
+                let (_, at) =
+                    Entries::of(opened).find(|(kind, _)| matches!(kind, EntryKind::Packet { .. }))?;
+                return error.for_host(opened.get(at)?).ok();
+            }
+            let session = self.sessions.of(entry).ok()?;
             let offending = session.open(&mut sealed).ok()?.get(INNER_HEADER..)?;
             error.for_host(offending).ok()
         });
@@ -378,7 +422,7 @@ impl Lane {
     }
 
     /// Write the packets for the TUN that lie in `buffer`, merged.
-    fn deliver(&mut self, buffer: &[u8]) {
+    pub(super) fn deliver(&mut self, buffer: &[u8]) {
         if self.coalescer.is_empty() {
             return;
         }

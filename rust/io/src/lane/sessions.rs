@@ -1,11 +1,15 @@
-//! The session of each key, made when its first packet comes; and the nonces.
+//! The session of each key, of either suite, as one lane finds it; and the nonces of Mycelium's.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
-use zosnet_core::fib::Entry;
+use zosnet_core::fib::{Entry, SPEAKS_SESSIONS};
+use zosnet_core::session::Transport;
 use zosnet_core::suite::{NONCE, Nonces, Session, SuiteError};
 
+use crate::keeper::ToKeeper;
+use crate::peers::{Inbound, Peer};
 use crate::shared::Shared;
 use crate::sys;
 
@@ -14,12 +18,37 @@ const GENERATION: usize = 8192;
 /// Sessions found again by table entry alone, without hashing a key.
 const SLOTS: usize = 256;
 
+/// What to seal with for a node.
+pub enum Suite {
+    /// Its keys of the suite `zosnet`.
+    Zosnet(Arc<Peer>, Arc<Transport>),
+    /// Mycelium's, which is all that it knows.
+    Mycelium(Arc<Session>),
+    /// A handshake is under way: wait for it.
+    Wait(Arc<Peer>),
+}
+
+/// The session of a node as this lane saw it last.
+struct Outbound {
+    entry: Arc<Entry>,
+    peer: Arc<Peer>,
+    generation: u32,
+    transport: Option<Arc<Transport>>,
+}
+
 /// Sessions of one lane.
 pub struct Sessions {
     shared: Arc<Shared>,
     nonces: Nonces,
     /// By address of the entry. The entry is held, so that no other can have its address.
     slots: Vec<Option<(Arc<Entry>, Arc<Session>)>>,
+    /// The same for the suite `zosnet`.
+    outbound: Vec<Option<Outbound>>,
+    /// Keys by the index in what comes in, and of which retirement they are.
+    inbound: HashMap<u32, Arc<Inbound>>,
+    retired: u64,
+    /// The one used last.
+    latest: Option<Arc<Inbound>>,
     young: HashMap<[u8; 32], Arc<Session>>,
     /// What was young one generation ago: forgotten, unless used again before the next one.
     old: HashMap<[u8; 32], Arc<Session>>,
@@ -34,6 +63,10 @@ impl Sessions {
             shared,
             nonces,
             slots: vec![const { None }; SLOTS],
+            outbound: std::iter::repeat_with(|| None).take(SLOTS).collect(),
+            inbound: HashMap::new(),
+            retired: 0,
+            latest: None,
             young,
             old,
         }
@@ -44,7 +77,86 @@ impl Sessions {
         self.nonces.take()
     }
 
-    /// The session with the node of `entry`.
+    /// What to seal with for the node of `entry`.
+    pub fn suite(&mut self, entry: &Arc<Entry>, now: f64) -> Result<Suite, SuiteError> {
+        let slot = (Arc::as_ptr(entry) as usize >> 6) % SLOTS;
+        let known = self.outbound.get(slot).and_then(Option::as_ref);
+        let known = known.filter(|known| Arc::ptr_eq(&known.entry, entry));
+        if let Some(Outbound {
+            peer,
+            generation,
+            transport: Some(transport),
+            ..
+        }) = known
+            && peer.generation() == *generation
+            && !transport.is_dead()
+        {
+            return Ok(Suite::Zosnet(Arc::clone(peer), Arc::clone(transport)));
+        }
+        let speaks = entry.flags & SPEAKS_SESSIONS != 0 && self.shared.suite;
+        let peer = match known {
+            Some(known) => Arc::clone(&known.peer),
+            None if speaks => self.shared.peers.of(&entry.public),
+            // Only a pin matters for a node that says that it speaks nothing but Mycelium's suite.
+            None => match self.shared.peers.known(&entry.public) {
+                Some(peer) => peer,
+                None => return self.of(entry).map(Suite::Mycelium),
+            },
+        };
+        let generation = peer.generation();
+        let transport = peer.current().filter(|transport| !transport.is_dead());
+        if let Some(place) = self.outbound.get_mut(slot) {
+            *place = Some(Outbound {
+                entry: Arc::clone(entry),
+                peer: Arc::clone(&peer),
+                generation,
+                transport: transport.clone(),
+            });
+        }
+        if let Some(transport) = transport {
+            return Ok(Suite::Zosnet(peer, transport));
+        }
+        let pinned = peer.pinned.load(Relaxed);
+        if (speaks || pinned) && peer.ask(now) {
+            let _ = self.shared.keeper.post(ToKeeper::Want(entry.public));
+        }
+        if pinned || (speaks && !peer.unanswered.load(Relaxed)) {
+            return Ok(Suite::Wait(peer));
+        }
+        self.of(entry).map(Suite::Mycelium)
+    }
+
+    /// Whether anything is remembered of the node of this key; without a lock when nothing is of any.
+    pub fn may_be_pinned(&self, key: &[u8; 32]) -> bool {
+        !self.shared.peers.is_empty() && self.shared.peers.known(key).is_some()
+    }
+
+    /// The keys for frames under `index`.
+    pub fn inbound(&mut self, index: u32) -> Option<Arc<Inbound>> {
+        let retired = self.shared.peers.retired();
+        if retired != self.retired {
+            self.retired = retired;
+            self.inbound.clear();
+            self.latest = None;
+        }
+        if let Some(latest) = &self.latest
+            && latest.transport.local_index() == index
+        {
+            return Some(Arc::clone(latest));
+        }
+        let found = match self.inbound.get(&index) {
+            Some(found) => Arc::clone(found),
+            None => {
+                let found = self.shared.peers.inbound(index)?;
+                self.inbound.insert(index, Arc::clone(&found));
+                found
+            }
+        };
+        self.latest = Some(Arc::clone(&found));
+        Some(found)
+    }
+
+    /// The session of Mycelium's suite with the node of `entry`.
     pub fn of(&mut self, entry: &Arc<Entry>) -> Result<Arc<Session>, SuiteError> {
         // Entries are at least 64 bytes apart.
         let slot = (Arc::as_ptr(entry) as usize >> 6) % SLOTS;

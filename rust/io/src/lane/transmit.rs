@@ -10,6 +10,7 @@ use zosnet_core::frame::{DATA_HEADER, DataHeader, PACKET_HEADER};
 use zosnet_core::icmp::{self, Problem};
 use zosnet_core::inner::{self, INNER_HEADER, InnerType};
 use zosnet_core::offload::{VirtioNetHdr, split};
+use zosnet_core::session::EntryKind;
 use zosnet_core::suite::{OVERHEAD, Session};
 use zosnet_core::waiting::{Held, Origin, Pushed};
 use zosnet_core::{Address, upper};
@@ -19,7 +20,7 @@ use crate::events::Event;
 use crate::sys;
 
 use super::Lane;
-use super::sessions::Sessions;
+use super::sessions::{Sessions, Suite};
 
 /// Where the sealed part of a data packet begins.
 const SEALED_AT: usize = PACKET_HEADER + DATA_HEADER;
@@ -46,7 +47,7 @@ struct Way<'t> {
 
 impl Way<'_> {
     /// The bytes in front of the inner packet; the length is still to be filled in.
-    fn prefix(&self, kind: InnerType) -> [u8; PREFIX] {
+    fn prefix(&self, kind: InnerType, marked: bool) -> [u8; PREFIX] {
         let mut prefix = [0; PREFIX];
         let header = DataHeader {
             len: 0,
@@ -58,6 +59,9 @@ impl Way<'_> {
         let _ = header.write_packet(&mut prefix);
         if let Some(rest) = prefix.get_mut(SEALED_AT..) {
             let _ = inner::write(kind, rest);
+            if marked {
+                inner::mark(rest);
+            }
         }
         prefix
     }
@@ -95,6 +99,10 @@ impl Lane {
     pub(super) fn read_tun(&mut self) {
         let mut buffer = std::mem::take(&mut self.tun_buffer);
         for _ in 0..TUN_READS {
+            // What can't be sent is better left with its senders, who notice.
+            if self.port.as_ref().is_some_and(|port| port.outbox.is_full()) {
+                break;
+            }
             let Some(tun) = &self.tun else { break };
             let length = match tun.read(&mut buffer) {
                 Ok(length) => length,
@@ -113,6 +121,7 @@ impl Lane {
             }
         }
         self.tun_buffer = buffer;
+        self.close_frame();
     }
 
     /// The device was deleted or taken down under us: without it this lane goes on for others.
@@ -142,17 +151,24 @@ impl Lane {
             } => {
                 self.door.packet_out(packet, self.carrier.now);
                 let (src, dst) = addresses(packet);
-                self.send_packet(
-                    Way {
-                        entry,
-                        link,
-                        hop_limit,
-                        src,
-                        dst,
-                    },
-                    header,
-                    packet,
-                );
+                match self.sessions.suite(entry, self.carrier.now) {
+                    Ok(Suite::Zosnet(peer, transport)) => {
+                        let road = self.road(&peer, transport.max_frame(), link, hop_limit);
+                        self.send_framed(&transport, &road, header, packet);
+                    }
+                    Ok(Suite::Mycelium(session)) => {
+                        let way = Way {
+                            entry,
+                            link,
+                            hop_limit,
+                            src,
+                            dst,
+                        };
+                        self.send_packet(way, &session, header, packet);
+                    }
+                    Ok(Suite::Wait(peer)) => self.await_session(peer.prefix, header, packet),
+                    Err(_) => self.carrier.dropped(DropReason::LowOrderKey, 1),
+                }
             }
             FromTun::Await { prefix } => self.await_route(prefix, header, packet),
             FromTun::Refuse(problem) => self.refuse(problem, packet),
@@ -160,17 +176,14 @@ impl Lane {
         }
     }
 
-    fn send_packet(&mut self, way: Way<'_>, header: VirtioNetHdr, packet: &mut [u8]) {
-        let Ok(session) = self.sessions.of(way.entry) else {
-            return self.carrier.dropped(DropReason::LowOrderKey, 1);
-        };
+    fn send_packet(&mut self, way: Way<'_>, session: &Session, header: VirtioNetHdr, packet: &mut [u8]) {
         let segments = packet.len() / usize::from(header.gso_size).max(1280) + 1;
         let bytes = packet.len() + segments * COST;
-        let mut prefix = way.prefix(InnerType::L3);
+        let mut prefix = way.prefix(InnerType::L3, self.shared.suite);
         let (sessions, mut result, mut failed) = (&mut self.sessions, Ok(0), 0);
         let sent = self.carrier.append(way.link, bytes, |tail| {
             result = split(header, packet, |head, rest| {
-                failed += usize::from(!seal_into(tail, &mut prefix, sessions, &session, [head, rest]));
+                failed += usize::from(!seal_into(tail, &mut prefix, sessions, session, [head, rest]));
             });
             result.unwrap_or(0) - failed
         });
@@ -181,6 +194,28 @@ impl Lane {
         let sent = sent.unwrap_or(0) as u64;
         self.count(Counter::TunRx, sent);
         self.count(Counter::Sealed, sent);
+    }
+
+    /// Keep a packet of this host until a handshake is over.
+    fn await_session(&mut self, prefix: u64, header: VirtioNetHdr, packet: &mut [u8]) {
+        let (unsealed, now) = (&mut self.unsealed, self.carrier.now);
+        let mut full = 0;
+        let cut = split(header, packet, |head, rest| {
+            let whole = [head, rest].concat();
+            full += u64::from(unsealed.push(prefix, Origin::Host, &whole, now) == Pushed::Full);
+        });
+        if cut.is_err() {
+            self.carrier.dropped(DropReason::BadOffload, 1);
+        }
+        self.carrier.dropped(DropReason::WaitingFull, full);
+    }
+
+    /// A handshake is over, or isn't waited for: send what waited for it.
+    pub(super) fn retry_session(&mut self, key: &[u8; 32]) {
+        let prefix = self.shared.peers.of(key).prefix;
+        for held in self.unsealed.take(prefix) {
+            self.send_again(held);
+        }
     }
 
     /// Keep a packet of this host until there is a route.
@@ -238,16 +273,31 @@ impl Lane {
             Outgoing::Send { entry, link } => {
                 self.door.message_out(&destination, body, self.carrier.now);
                 let (src, hop_limit) = (self.node.address, OWN_HOP_LIMIT);
-                self.send_body(
-                    Way {
-                        entry,
-                        link,
-                        hop_limit,
-                        src,
-                        dst: destination,
-                    },
-                    body,
-                );
+                let dst = destination;
+                match self.sessions.suite(entry, self.carrier.now) {
+                    Ok(Suite::Zosnet(peer, transport)) => {
+                        let road = self.road(&peer, transport.max_frame(), link, hop_limit);
+                        self.send_entry(&transport, &road, EntryKind::Message, body);
+                    }
+                    Ok(Suite::Mycelium(session)) => {
+                        let way = Way {
+                            entry,
+                            link,
+                            hop_limit,
+                            src,
+                            dst,
+                        };
+                        self.send_body(way, &session, body);
+                    }
+                    Ok(Suite::Wait(peer)) => {
+                        let held = [&destination, body].concat();
+                        let (prefix, now) = (peer.prefix, self.carrier.now);
+                        if self.unsealed.push(prefix, Origin::Message, &held, now) == Pushed::Full {
+                            self.carrier.dropped(DropReason::WaitingFull, 1);
+                        }
+                    }
+                    Err(_) => self.carrier.dropped(DropReason::LowOrderKey, 1),
+                }
             }
             Outgoing::Await { prefix } => {
                 let held = [&destination, body].concat();
@@ -266,13 +316,13 @@ impl Lane {
         }
     }
 
-    fn send_body(&mut self, way: Way<'_>, body: &[u8]) {
-        let Ok(session) = self.sessions.of(way.entry) else {
-            return self.carrier.dropped(DropReason::LowOrderKey, 1);
-        };
-        let (mut prefix, sessions) = (way.prefix(InnerType::Message), &mut self.sessions);
+    fn send_body(&mut self, way: Way<'_>, session: &Session, body: &[u8]) {
+        let (mut prefix, sessions) = (
+            way.prefix(InnerType::Message, self.shared.suite),
+            &mut self.sessions,
+        );
         let sent = self.carrier.append(way.link, body.len() + COST, |tail| {
-            usize::from(seal_into(tail, &mut prefix, sessions, &session, [body, &[]]))
+            usize::from(seal_into(tail, &mut prefix, sessions, session, [body, &[]]))
         });
         match sent {
             Some(1) => self.count(Counter::Sealed, 1),
@@ -356,6 +406,7 @@ impl Lane {
         let now = self.carrier.now;
         let mut expired = self.outgoing.expire(now);
         expired.extend(self.incoming.expire(now));
+        expired.extend(self.unsealed.expire(now));
         self.carrier
             .dropped(DropReason::WaitingExpired, expired.len() as u64);
         for Held {

@@ -138,6 +138,8 @@ impl Link {
             stalled: self.stalled.load(Relaxed),
             busy: false,
             since: self.since,
+            loss: None,
+            max_datagram: None,
         }
     }
 }

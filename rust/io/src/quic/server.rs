@@ -172,6 +172,7 @@ async fn dial(
         proto: "quic",
         local: local(endpoint, &connection),
         remote,
+        key: None,
     };
     Ok(Established {
         connection,
@@ -250,6 +251,7 @@ async fn accept(hub: &Hub, endpoint: &Endpoint, incoming: Incoming) -> Option<Es
         proto: "quic",
         local: local(endpoint, &connection),
         remote: config::plain(connection.remote_address()),
+        key: None,
     };
     Some(Established {
         connection,

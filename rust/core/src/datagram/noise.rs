@@ -1,0 +1,215 @@
+//! The Noise handshake of a link: XX, or IK where the URL names the key.
+//!
+//! `snow` is the machine; randomness comes from outside, and a public key of low order, under which the
+//! secret would be known to everybody, fails the handshake.
+
+use snow::params::{CipherChoice, DHChoice, HashChoice, NoiseParams};
+use snow::resolvers::{CryptoResolver, DefaultResolver};
+use snow::types::{Cipher, Dh, Hash, Random};
+use snow::{Builder, HandshakeState};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::crypt::{KEY, Secret};
+
+/// More than any message of ours.
+const MAX_MESSAGE: usize = 1024;
+
+/// Which Noise pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pattern {
+    /// Neither end knows the other's key.
+    Xx = 0,
+    /// The initiator knows the responder's key.
+    Ik = 1,
+}
+
+impl Pattern {
+    pub(super) const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Xx),
+            1 => Some(Self::Ik),
+            _ => None,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Xx => "Noise_XX_25519_ChaChaPoly_BLAKE2s",
+            Self::Ik => "Noise_IK_25519_ChaChaPoly_BLAKE2s",
+        }
+    }
+}
+
+/// 32 bytes drawn before, handed out once: one ephemeral key a handshake.
+struct Drawn(Option<Secret>);
+
+impl Random for Drawn {
+    fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), snow::Error> {
+        let drawn = self.0.take().ok_or(snow::Error::Rng)?;
+        if dest.len() != drawn.len() {
+            return Err(snow::Error::Rng);
+        }
+        dest.copy_from_slice(&*drawn);
+        Ok(())
+    }
+}
+
+/// X25519 that refuses keys of low order.
+struct Checked(Box<dyn Dh>);
+
+impl Dh for Checked {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+    fn pub_len(&self) -> usize {
+        self.0.pub_len()
+    }
+    fn priv_len(&self) -> usize {
+        self.0.priv_len()
+    }
+    fn set(&mut self, privkey: &[u8]) {
+        self.0.set(privkey);
+    }
+    fn generate(&mut self, rng: &mut dyn Random) -> Result<(), snow::Error> {
+        self.0.generate(rng)
+    }
+    fn pubkey(&self) -> &[u8] {
+        self.0.pubkey()
+    }
+    fn privkey(&self) -> &[u8] {
+        self.0.privkey()
+    }
+    fn dh(&self, pubkey: &[u8], out: &mut [u8]) -> Result<(), snow::Error> {
+        self.0.dh(pubkey, out)?;
+        match out.iter().take(KEY).fold(0, |all, byte| all | byte) {
+            0 => Err(snow::Error::Dh),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What `snow` builds a handshake from.
+struct Resolver(std::sync::Mutex<Option<Secret>>);
+
+impl CryptoResolver for Resolver {
+    fn resolve_rng(&self) -> Option<Box<dyn Random>> {
+        let drawn = self.0.lock().ok()?.take();
+        Some(Box::new(Drawn(drawn)))
+    }
+    fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
+        Some(Box::new(Checked(DefaultResolver.resolve_dh(choice)?)))
+    }
+    fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
+        DefaultResolver.resolve_hash(choice)
+    }
+    fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
+        DefaultResolver.resolve_cipher(choice)
+    }
+}
+
+/// A handshake under way.
+pub(super) struct Handshake {
+    state: HandshakeState,
+    pub(super) pattern: Pattern,
+}
+
+/// What both ends mix in before the first message: the label and the clear header of the initiation.
+fn prologue(header: &[u8; 8]) -> Vec<u8> {
+    [&b"zosnet link v1"[..], header].concat()
+}
+
+impl Handshake {
+    /// The dialler's end. `remote` must be there for IK. `header` are the first eight bytes of the initiation.
+    pub(super) fn initiator(
+        pattern: Pattern,
+        secret: &[u8; KEY],
+        remote: Option<&[u8; KEY]>,
+        header: &[u8; 8],
+        ephemeral: Secret,
+    ) -> Option<Self> {
+        Self::build(pattern, secret, remote, header, ephemeral, true)
+    }
+
+    /// The end that is dialled.
+    pub(super) fn responder(
+        pattern: Pattern,
+        secret: &[u8; KEY],
+        header: &[u8; 8],
+        ephemeral: Secret,
+    ) -> Option<Self> {
+        Self::build(pattern, secret, None, header, ephemeral, false)
+    }
+
+    fn build(
+        pattern: Pattern,
+        secret: &[u8; KEY],
+        remote: Option<&[u8; KEY]>,
+        header: &[u8; 8],
+        ephemeral: Secret,
+        initiator: bool,
+    ) -> Option<Self> {
+        let params: NoiseParams = pattern.name().parse().ok()?;
+        let prologue = prologue(header);
+        let resolver = Resolver(std::sync::Mutex::new(Some(ephemeral)));
+        let mut builder = Builder::with_resolver(params, Box::new(resolver))
+            .local_private_key(secret)
+            .ok()?
+            .prologue(&prologue)
+            .ok()?;
+        if let (Pattern::Ik, Some(remote)) = (pattern, remote) {
+            builder = builder.remote_public_key(remote).ok()?;
+        }
+        let state = if initiator {
+            builder.build_initiator()
+        } else {
+            builder.build_responder()
+        };
+        Some(Self {
+            state: state.ok()?,
+            pattern,
+        })
+    }
+
+    /// Append the next message with `payload` to `out`.
+    pub(super) fn write(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        let mut message = [0; MAX_MESSAGE];
+        let length = self.state.write_message(payload, &mut message).ok()?;
+        out.extend_from_slice(message.get(..length)?);
+        Some(())
+    }
+
+    /// The payload of the peer's next message. A message that fails leaves the state as it was.
+    pub(super) fn read(&mut self, message: &[u8]) -> Option<Vec<u8>> {
+        if message.len() > MAX_MESSAGE {
+            return None;
+        }
+        let mut payload = vec![0; message.len()];
+        let length = self.state.read_message(message, &mut payload).ok()?;
+        payload.truncate(length);
+        Some(payload)
+    }
+
+    /// The peer's static key, once it is known.
+    pub(super) fn remote(&self) -> Option<[u8; KEY]> {
+        self.state.get_remote_static()?.try_into().ok()
+    }
+
+    /// What the finished handshake gives: the roots from initiator to responder, and back.
+    pub(super) fn split(mut self) -> Option<(Secret, Secret)> {
+        if !self.state.is_handshake_finished() {
+            return None;
+        }
+        let (mut there, mut back) = self.state.dangerously_get_raw_split();
+        let roots = (Zeroizing::new(there), Zeroizing::new(back));
+        there.zeroize();
+        back.zeroize();
+        Some(roots)
+    }
+}
+
+/// The public key of `secret`.
+pub(super) fn public(secret: &[u8; KEY]) -> Option<[u8; KEY]> {
+    let mut dh = DefaultResolver.resolve_dh(&DHChoice::Curve25519)?;
+    dh.set(secret);
+    dh.pubkey().try_into().ok()
+}

@@ -1,0 +1,158 @@
+//! Sessions: what their machine wants, done with the table of peers, the lanes and the socket.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use zosnet_core::session::{self, Action, EntryKind, From};
+use zosnet_core::upper;
+
+use crate::events::Event;
+use crate::shared::{Shared, ToLane, lock};
+use crate::udp::{batch, socket};
+
+use super::ToKeeper;
+use super::paths::Paths;
+
+/// See the module.
+pub struct Sessions {
+    shared: Arc<Shared>,
+    socket: Option<Arc<UdpSocket>>,
+    is_v6: bool,
+    machine: Arc<Mutex<session::Keeper>>,
+    paths: Paths,
+}
+
+impl Sessions {
+    /// None yet.
+    pub fn new(shared: Arc<Shared>, socket: Option<Arc<UdpSocket>>, machine: session::Keeper) -> Self {
+        let is_v6 = socket.as_deref().is_some_and(batch::is_v6);
+        let machine = Arc::new(Mutex::new(machine));
+        // Set once, here.
+        drop(shared.sessions.set(Arc::clone(&machine)));
+        Self {
+            paths: Paths::new(Arc::clone(&shared)),
+            shared,
+            socket,
+            is_v6,
+            machine,
+        }
+    }
+
+    fn machine(&self) -> MutexGuard<'_, session::Keeper> {
+        lock(&self.machine)
+    }
+
+    /// When [`Self::wake`] is wanted.
+    pub fn deadline(&self) -> Option<f64> {
+        let due = [self.machine().deadline(), self.paths.deadline()];
+        due.into_iter().flatten().min_by(f64::total_cmp)
+    }
+
+    /// Do what is due.
+    pub fn wake(&mut self, now: f64) {
+        self.machine().wake(now);
+        self.paths.wake(now);
+    }
+
+    /// Named totals.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.machine().counters()
+    }
+
+    /// Something that a lane, or Python, left for the keeper.
+    pub fn take(&mut self, item: ToKeeper, now: f64) {
+        match item {
+            ToKeeper::Want(key) => self.machine().want(&key, now),
+            ToKeeper::Renew(key) => self.machine().renew(&key, now),
+            ToKeeper::Heard(index) => self.machine().heard(index, now),
+            ToKeeper::Rerouted(key) => self.paths.suspect(&key, now),
+            ToKeeper::UsedUp(key) => self.machine().used_up(&key, now),
+            ToKeeper::Frame(bytes, from) => self.machine().receive(&bytes, From::Link(from), now),
+            ToKeeper::Wrapped(bytes, from) => self.machine().receive(&bytes, From::Overlay(from), now),
+            ToKeeper::Strange(index, from) => self.send_to(from, &session::unknown_frame(index)),
+            ToKeeper::Entry(index, kind, body, _) => self.entry(index, kind, body, now),
+            ToKeeper::Plain(key, speaks) => self.machine().plain(&key, speaks, now),
+            ToKeeper::Unpin(key) => {
+                self.machine().unpin(&key, now);
+                if let Some(peer) = self.shared.peers.known(&key) {
+                    peer.pinned.store(false, Relaxed);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// An entry that isn't for the host.
+    fn entry(&mut self, index: u32, kind: EntryKind, body: Vec<u8>, now: f64) {
+        let Some(inbound) = self.shared.peers.inbound(index) else {
+            return;
+        };
+        match kind {
+            EntryKind::PathProbe => {
+                let key = inbound.peer.key;
+                let answer = body.get(..4).unwrap_or(&body).to_vec();
+                let _ = self
+                    .shared
+                    .post(0, ToLane::Entry(key, EntryKind::PathProbeAck, answer));
+            }
+            EntryKind::PathProbeAck => self.paths.answered(&inbound.peer.key, &body, now),
+            EntryKind::Close => self.machine().closed(index, now),
+            _ => {}
+        }
+    }
+
+    /// Carry out what the machine wants.
+    pub fn act(&mut self, now: f64) {
+        loop {
+            let action = self.machine().poll();
+            let Some(action) = action else { return };
+            match action {
+                Action::Send { peer, to, frame } => self.send(peer, to, frame),
+                Action::Receive(transport) => self.shared.peers.receive(transport),
+                Action::Use(transport) => {
+                    let peer = self.shared.peers.of(transport.peer());
+                    peer.unanswered.store(false, Relaxed);
+                    peer.set_current(Some(transport));
+                    self.retry(peer.key);
+                }
+                Action::Retire(transport) => self.shared.peers.retire(&transport),
+                Action::Unanswered { peer } | Action::Failed { peer } => {
+                    self.shared.peers.of(&peer).unanswered.store(true, Relaxed);
+                    self.retry(peer);
+                }
+                Action::Pinned { peer } => {
+                    self.shared.peers.of(&peer).pinned.store(true, Relaxed);
+                    self.shared.events.push_one(Event::Pinned(peer, now));
+                }
+                Action::Downgraded { peer } => self.shared.events.push_one(Event::Downgraded(peer, now)),
+            }
+        }
+    }
+
+    /// Packets that waited for a session with this node may go, one way or the other.
+    fn retry(&self, key: [u8; 32]) {
+        for lane in 0..self.shared.inboxes.len() {
+            let _ = self.shared.post(lane, ToLane::Retry(key));
+        }
+    }
+
+    fn send(&self, peer: [u8; 32], to: Option<From>, frame: Vec<u8>) {
+        match to {
+            Some(From::Link(remote)) => self.send_to(remote, &frame),
+            // What came through relays is answered by route, as is what begins here.
+            Some(From::Overlay(address)) => self.by_route(upper(&address), frame),
+            None => self.by_route(self.shared.peers.of(&peer).prefix, frame),
+        }
+    }
+
+    fn by_route(&self, prefix: u64, frame: Vec<u8>) {
+        let _ = self.shared.post(0, ToLane::Frame(prefix, frame));
+    }
+
+    fn send_to(&self, remote: SocketAddr, frame: &[u8]) {
+        if let Some(socket) = &self.socket {
+            drop(socket.send_to(frame, socket::mapped(remote, self.is_v6)));
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! What comes in over the node's UDP port, and session frames from anywhere: opened here, or on to the next link.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{self, Relaxed};
+
+use zosnet_core::forward::{self, DropReason, FromLink};
+use zosnet_core::frame::{DATA_HEADER, DataHeader, PACKET_HEADER};
+use zosnet_core::icmp::Problem;
+use zosnet_core::session::{self, Entries, EntryKind, HEADER, OpenError};
+use zosnet_core::{datagram, ipv6, upper};
+
+use crate::counters::Counter;
+use crate::events::Event;
+use crate::handoff::LinkId;
+use crate::keeper::ToKeeper;
+use crate::link::LinkState;
+use crate::peers::Inbound;
+use crate::udp::batch::{MESSAGES, Received};
+
+use super::Lane;
+use super::frames::is_frame_address;
+
+/// Receive calls in one turn, so that the TUN gets its turn.
+const ROUNDS: usize = 8;
+/// Congestion experienced, in both bits of the ECN field (RFC 3168).
+const CE: u8 = 3;
+
+/// How a frame came.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival {
+    /// Over this link; none for a datagram of no link.
+    pub(super) link: Option<LinkId>,
+    /// What remains of the hop limit outside; none for a direct frame, whose packets have their own.
+    pub(super) hop_limit: Option<u8>,
+    /// Traffic class of the datagram.
+    pub(super) class: u8,
+}
+
+impl Lane {
+    /// Take what waits at the UDP port.
+    pub(super) fn read_udp(&mut self) {
+        let Some(mut port) = self.port.take() else { return };
+        let mut buffer = std::mem::take(&mut port.buffer);
+        for _ in 0..ROUNDS {
+            if port.receiver.receive(&port.socket, &mut buffer).is_err() {
+                // Nothing more; or ICMP errors about what was sent, which the links find out by themselves.
+                break;
+            }
+            let messages = std::mem::take(&mut port.receiver.received);
+            self.count(Counter::UdpRxCalls, 1);
+            self.port = Some(port);
+            for message in &messages {
+                self.message_in(&mut buffer, *message);
+            }
+            self.deliver(&buffer);
+            let Some(back) = self.port.take() else { return };
+            port = back;
+            let few = messages.len() < MESSAGES;
+            port.receiver.received = messages;
+            if few {
+                break;
+            }
+        }
+        port.buffer = buffer;
+        self.port = Some(port);
+    }
+
+    /// Datagrams of one sender.
+    fn message_in(&mut self, buffer: &mut [u8], message: Received) {
+        let link = self.carrier.by_remote(&message.from);
+        let (mut at, mut count, mut data) = (message.start, 0u64, false);
+        while at < message.end {
+            let end = message.end.min(at + message.segment);
+            data |= self.datagram_in(buffer, at..end, message, link.as_ref());
+            at = end;
+            count += 1;
+        }
+        self.count(Counter::UdpRx, count);
+        if let Some(state) = link {
+            if let Some(udp) = &state.datagram {
+                udp.heard(count, self.carrier.now);
+            }
+            state.figures.rx_packets.fetch_add(count, Relaxed);
+            let bytes = (message.end - message.start) as u64;
+            state.figures.rx_bytes.fetch_add(bytes, Relaxed);
+            if data {
+                self.carrier.touch(state.up.link);
+            }
+        }
+    }
+
+    /// One datagram; whether it is data.
+    fn datagram_in(
+        &mut self,
+        buffer: &mut [u8],
+        range: Range<usize>,
+        message: Received,
+        link: Option<&Arc<LinkState>>,
+    ) -> bool {
+        let arrival = Arrival {
+            link: link.map(|state| state.up.link),
+            hop_limit: None,
+            class: message.class,
+        };
+        match buffer.get(range.start).copied() {
+            Some(session::TRANSPORT) => {
+                self.frame_in(buffer, range, arrival, Some(message.from));
+                true
+            }
+            Some(datagram::RELAYED) => {
+                self.relayed_in(buffer, range, message.class);
+                true
+            }
+            Some(session::INITIATION..=session::UNKNOWN) => {
+                let bytes = buffer.get(range).unwrap_or_default();
+                self.to_keeper(ToKeeper::Frame(bytes.to_vec(), message.from));
+                false
+            }
+            Some(kind) if datagram::TYPES.contains(&kind) => {
+                let bytes = buffer.get(range).unwrap_or_default();
+                self.to_keeper(ToKeeper::Datagram(bytes.to_vec(), message.from, link.is_some()));
+                false
+            }
+            _ => {
+                self.count(Counter::UdpGarbage, 1);
+                false
+            }
+        }
+    }
+
+    /// Hand something to the keeper; under a flood it is dropped and counted.
+    pub(super) fn to_keeper(&mut self, item: ToKeeper) {
+        if !self.shared.keeper.post(item) {
+            self.count(Counter::KeeperFull, 1);
+        }
+    }
+
+    /// A session frame of kind transport, which lies in `buffer[range]`.
+    pub(super) fn frame_in(
+        &mut self,
+        buffer: &mut [u8],
+        range: Range<usize>,
+        arrival: Arrival,
+        from: Option<std::net::SocketAddr>,
+    ) {
+        let Some(frame) = buffer.get_mut(range.clone()) else {
+            return;
+        };
+        let Some(index) = session::receiver_index(frame) else {
+            return self.carrier.dropped(DropReason::ShortPayload, 1);
+        };
+        let Some(inbound) = self.sessions.inbound(index) else {
+            if self.hints.allow(self.carrier.now)
+                && let Some(from) = from
+            {
+                self.to_keeper(ToKeeper::Strange(index, from));
+            }
+            return self.carrier.dropped(DropReason::NoSession, 1);
+        };
+        match inbound.transport.open(frame) {
+            Ok(plaintext) => {
+                let length = plaintext.len();
+                inbound.transport.note_heard(self.carrier.now);
+                if !inbound.heard.load(Relaxed) && !inbound.heard.swap(true, Ordering::Relaxed) {
+                    self.to_keeper(ToKeeper::Heard(index));
+                }
+                let start = range.start + HEADER;
+                self.entries_in(buffer, start..start + length, &inbound, arrival);
+            }
+            Err(error) => self.carrier.dropped(reason_of(error), 1),
+        }
+    }
+
+    /// What is in an opened frame.
+    fn entries_in(
+        &mut self,
+        buffer: &mut [u8],
+        range: Range<usize>,
+        inbound: &Arc<Inbound>,
+        arrival: Arrival,
+    ) {
+        let mut list = std::mem::take(&mut self.entry_list);
+        let plaintext = buffer.get(range.clone()).unwrap_or_default();
+        list.extend(
+            Entries::of(plaintext)
+                .map(|(kind, within)| (kind, range.start + within.start..range.start + within.end)),
+        );
+        for (kind, at) in list.drain(..) {
+            match kind {
+                EntryKind::Packet { partial } => self.packet_in(buffer, at, partial, inbound, arrival),
+                EntryKind::Message => {
+                    let body = buffer.get(at).unwrap_or_default().to_vec();
+                    self.message_from(inbound, body);
+                }
+                EntryKind::Fragment => {
+                    let piece = buffer.get(at).unwrap_or_default();
+                    let whole = self
+                        .fragments
+                        .take(inbound.transport.local_index(), piece, self.carrier.now);
+                    if let Some(mut whole) = whole {
+                        let length = whole.len();
+                        // Of this buffer alone, so what waits of the other one goes first.
+                        self.deliver(buffer);
+                        self.packet_in(&mut whole, 0..length, false, inbound, arrival);
+                        self.deliver(&whole);
+                    }
+                }
+                EntryKind::Padding => {}
+                other => {
+                    let body = buffer.get(at).unwrap_or_default().to_vec();
+                    let (index, link) = (inbound.transport.local_index(), arrival.link);
+                    self.to_keeper(ToKeeper::Entry(index, other, body, link));
+                }
+            }
+        }
+        self.entry_list = list;
+    }
+
+    /// An IP packet out of a frame: checked, and kept for the TUN.
+    fn packet_in(
+        &mut self,
+        buffer: &mut [u8],
+        range: Range<usize>,
+        partial: bool,
+        inbound: &Arc<Inbound>,
+        arrival: Arrival,
+    ) {
+        self.count(Counter::Opened, 1);
+        let Some(packet) = buffer.get_mut(range.clone()) else {
+            return;
+        };
+        let Ok(header) = ipv6::Header::parse(packet) else {
+            return self.carrier.dropped(DropReason::BadInner, 1);
+        };
+        if upper(&header.src) != inbound.peer.prefix {
+            return self.carrier.dropped(DropReason::InnerSource, 1);
+        }
+        if !self.node.owns(&header.dst) {
+            return self.carrier.dropped(DropReason::InnerDestination, 1);
+        }
+        // A direct frame stands for both hops of a data packet: out of the sending node, and into this one.
+        let hop_limit = arrival
+            .hop_limit
+            .or_else(|| header.hop_limit.checked_sub(2).filter(|left| *left > 0));
+        let Some(hop_limit) = hop_limit else {
+            self.count(Counter::HopLimit, 1);
+            return self.time_exceeded(packet);
+        };
+        let length = header.total_len();
+        let Some(packet) = packet.get_mut(..length) else {
+            return self.carrier.dropped(DropReason::BadInner, 1);
+        };
+        if let Some(byte) = packet.get_mut(ipv6::HOP_LIMIT_AT) {
+            *byte = hop_limit;
+        }
+        if arrival.class & CE == CE && !mark_congested(packet) {
+            return self.carrier.dropped(DropReason::Congested, 1);
+        }
+        if !self.lets_in(&inbound.peer.key, packet) || self.claim(packet) {
+            return;
+        }
+        self.coalescer
+            .push_as(buffer, range.start..range.start + length, partial);
+    }
+
+    /// The hop limit of a packet that came directly ends here: tell its sender, as any router would.
+    fn time_exceeded(&mut self, packet: &mut [u8]) {
+        if !self.errors.allow(self.carrier.now) {
+            return;
+        }
+        let from = self.node.network();
+        if let Some(error) = zosnet_core::icmp::of_router(Problem::HopLimit, &from, packet) {
+            self.count(Counter::IcmpErrors, 1);
+            self.inject(error);
+        }
+    }
+
+    fn message_from(&mut self, inbound: &Inbound, body: Vec<u8>) {
+        self.count(Counter::Opened, 1);
+        let source = (u128::from(inbound.peer.prefix) << 64).to_be_bytes();
+        if !self.lets_message_in(&inbound.peer.key, &source, &body) {
+            return;
+        }
+        self.carrier.events.push(Event::Message {
+            source,
+            destination: self.node.address,
+            key: inbound.peer.key,
+            body,
+        });
+    }
+
+    /// A packet that a neighbour passes on for others, or for this node.
+    fn relayed_in(&mut self, buffer: &mut [u8], range: Range<usize>, class: u8) {
+        let Some(bytes) = buffer.get(range.clone()) else {
+            return;
+        };
+        let Some(state) = session::receiver_index(bytes).and_then(|index| self.carrier.by_index(index))
+        else {
+            return self.carrier.dropped(DropReason::NoSession, 1);
+        };
+        let Some(udp) = &state.datagram else { return };
+        let relayed = match udp.keys().unwrap(bytes) {
+            Ok(relayed) => relayed,
+            Err(error) => return self.carrier.dropped(relay_reason(error), 1),
+        };
+        let Ok(length) = u16::try_from(relayed.payload.len()) else {
+            return;
+        };
+        let header = DataHeader {
+            len: length,
+            hop_limit: relayed.hop_limit,
+            src: relayed.src,
+            dst: relayed.dst,
+        };
+        let payload = range.start + relayed.payload.start..range.start + relayed.payload.end;
+        self.relayed_packet(buffer, &header, payload, state.up.link, class);
+    }
+
+    fn relayed_packet(
+        &mut self,
+        buffer: &mut [u8],
+        header: &DataHeader,
+        payload: Range<usize>,
+        link: LinkId,
+        class: u8,
+    ) {
+        let table = Arc::clone(&self.table);
+        if self.node.owns(&header.dst) {
+            if is_frame_address(&header.dst) {
+                return self.wrapped_in(buffer, header, payload, Some(link), class);
+            }
+            return self.as_data_packet(buffer, header, payload);
+        }
+        match forward::from_link(&self.node, &table, header, |link| self.carrier.reach(link)) {
+            FromLink::Forward { link, hop_limit } => {
+                let payload = buffer.get(payload).unwrap_or_default();
+                self.count(Counter::Forwarded, 1);
+                self.count(Counter::ForwardedBytes, payload.len() as u64);
+                self.pass_payload(link, &DataHeader { hop_limit, ..*header }, payload, class);
+            }
+            // Everything else is rare, and the same for packets of all links.
+            _ => self.as_data_packet(buffer, header, payload),
+        }
+    }
+
+    /// Treat it as the Mycelium data packet that it would be on any other link.
+    fn as_data_packet(&mut self, buffer: &[u8], header: &DataHeader, payload: Range<usize>) {
+        let mut packet = vec![0; PACKET_HEADER + DATA_HEADER];
+        let _ = header.write_packet(&mut packet);
+        packet.extend_from_slice(buffer.get(payload).unwrap_or_default());
+        // It was framed here, so it can be followed. What waits for the TUN lies in another buffer.
+        self.deliver(buffer);
+        let _ = self.process(None, &mut packet);
+    }
+
+    /// A session frame inside a data packet for this node.
+    pub(super) fn wrapped_in(
+        &mut self,
+        buffer: &mut [u8],
+        header: &DataHeader,
+        payload: Range<usize>,
+        link: Option<LinkId>,
+        class: u8,
+    ) {
+        if self.node.owns(&header.src) {
+            return self.carrier.dropped(DropReason::OwnSource, 1);
+        }
+        if header.hop_limit < 2 {
+            self.count(Counter::HopLimit, 1);
+            let mut sealed = buffer.get(payload).unwrap_or_default().to_vec();
+            return self.report(Problem::HopLimit, header, &mut sealed);
+        }
+        match buffer.get(payload.start).copied() {
+            Some(session::TRANSPORT) if payload.end > payload.start => {
+                let arrival = Arrival {
+                    link,
+                    hop_limit: Some(header.hop_limit - 1),
+                    class,
+                };
+                self.frame_in(buffer, payload, arrival, None);
+            }
+            Some(session::INITIATION..=session::UNKNOWN) if payload.end > payload.start => {
+                let bytes = buffer.get(payload).unwrap_or_default().to_vec();
+                self.to_keeper(ToKeeper::Wrapped(bytes, header.src));
+            }
+            _ => self.carrier.dropped(DropReason::ShortPayload, 1),
+        }
+    }
+}
+
+/// Mark a packet whose datagram met congestion (RFC 6040, section 4.2). False: it can't be marked, drop it.
+fn mark_congested(packet: &mut [u8]) -> bool {
+    // The ECN bits are the lower two of the traffic class, which straddles the first two bytes of IPv6.
+    let Some(second) = packet.get_mut(1) else {
+        return false;
+    };
+    if *second >> 4 & CE == 0 {
+        return false;
+    }
+    *second |= CE << 4;
+    true
+}
+
+fn reason_of(error: OpenError) -> DropReason {
+    match error {
+        OpenError::Replayed => DropReason::Replayed,
+        OpenError::Short => DropReason::ShortPayload,
+        OpenError::Dead => DropReason::NoSession,
+        _ => DropReason::NotAuthentic,
+    }
+}
+
+fn relay_reason(error: datagram::OpenError) -> DropReason {
+    match error {
+        datagram::OpenError::Replayed => DropReason::Replayed,
+        _ => DropReason::NotAuthentic,
+    }
+}

@@ -1,0 +1,450 @@
+//! Session frames on their way out: packets of this host sealed for nodes that speak the suite `zosnet`.
+//!
+//! ```text
+//! direct:  frame                               the neighbour is the destination: the frame is the datagram
+//! relayed: relay header | frame | tag          over a `udp://` link to somebody else
+//! wrapped: Mycelium data packet { frame }      over any other link; stock relays know nothing else
+//! ```
+//! Small packets that come in one burst for one node share a frame; a frame is at most one datagram.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use socket2::SockAddr;
+
+use zosnet_core::Address;
+use zosnet_core::datagram::{RELAY_HEADER, RELAY_OVERHEAD};
+use zosnet_core::forward::DropReason;
+use zosnet_core::fragments;
+use zosnet_core::frame::{DATA_HEADER, DataHeader, PACKET_HEADER};
+use zosnet_core::icmp::Problem;
+use zosnet_core::offload::{Checksums, VirtioNetHdr, split_as};
+use zosnet_core::session::{self, ENTRY_HEADER, EntryKind, HEADER, OVERHEAD, RESERVED_IID, TAG, Transport};
+
+use crate::counters::Counter;
+use crate::handoff::LinkId;
+use crate::keeper::ToKeeper;
+use crate::link::{DatagramLink, LinkState, bump};
+use crate::peers::{FRAME_RELAYED, Peer};
+
+use super::Lane;
+use super::port::Sent;
+
+/// In front of a frame in a Mycelium data packet.
+const WRAPPER: usize = PACKET_HEADER + DATA_HEADER;
+/// Where the payload length stands in a data packet.
+const LENGTH_AT: usize = PACKET_HEADER + 1;
+/// The least MTU of IPv6: what the host can't make smaller is cut up here.
+const MIN_MTU: usize = 1280;
+
+/// How frames get to one node at the moment.
+pub(super) struct Road {
+    pub(super) link: LinkId,
+    kind: Kind,
+    /// The longest frame that the peer takes.
+    cap: usize,
+    /// The longest frame.
+    pub(super) longest: usize,
+    hop_limit: u8,
+    src: Address,
+    dst: Address,
+}
+
+enum Kind {
+    Direct(Arc<LinkState>, SockAddr),
+    Relayed(Arc<LinkState>, SockAddr),
+    Wrapped,
+}
+
+impl Road {
+    /// The longest packet that a frame holds.
+    fn longest_packet(&self) -> usize {
+        self.longest.saturating_sub(OVERHEAD + ENTRY_HEADER)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.link == other.link && self.hop_limit == other.hop_limit && self.dst == other.dst
+    }
+}
+
+/// A frame that still takes small packets.
+pub(super) struct OpenFrame {
+    transport: Arc<Transport>,
+    road: Arc<Road>,
+    class: u8,
+    entries: Vec<u8>,
+    packets: usize,
+}
+
+/// The traffic class of an IP packet.
+fn class_of(packet: &[u8]) -> u8 {
+    match packet {
+        [first, second, ..] if first >> 4 == 6 => first << 4 | second >> 4,
+        [first, second, ..] if first >> 4 == 4 => *second,
+        _ => 0,
+    }
+}
+
+/// Append an entry that is a whole IP packet, in two parts.
+fn add_packet(entries: &mut Vec<u8>, head: &[u8], body: &[u8], partial: bool) {
+    let kind = EntryKind::Packet { partial };
+    entries.extend_from_slice(&session::entry_header(kind, head.len() + body.len()));
+    entries.extend_from_slice(head);
+    entries.extend_from_slice(body);
+}
+
+impl Lane {
+    /// [`Self::road_to`], found again for the packets of one turn.
+    pub(super) fn road(&mut self, peer: &Arc<Peer>, cap: usize, link: LinkId, hop_limit: u8) -> Arc<Road> {
+        if let Some((for_peer, road)) = &self.latest_road
+            && Arc::ptr_eq(for_peer, peer)
+            && road.link == link
+            && road.hop_limit == hop_limit
+            && road.cap == cap
+        {
+            return Arc::clone(road);
+        }
+        let road = Arc::new(self.road_to(peer, cap, link, hop_limit));
+        if peer.takes(link) && !matches!(road.kind, Kind::Direct(..)) {
+            let _ = self.shared.keeper.post(ToKeeper::Rerouted(peer.key));
+        }
+        self.latest_road = Some((Arc::clone(peer), Arc::clone(&road)));
+        road
+    }
+
+    /// The road of frames to `peer` through `link`. `cap`: the longest frame that it takes.
+    fn road_to(&self, peer: &Peer, cap: usize, link: LinkId, hop_limit: u8) -> Road {
+        let state = self.carrier.known.get(&link);
+        let datagram = state.and_then(|state| Some((state, state.datagram.as_ref()?)));
+        let through_relays = peer.path_frame.load(Relaxed) as usize;
+        let (kind, longest) = match datagram {
+            Some((state, udp)) if udp.peer == peer.key => {
+                (Kind::Direct(Arc::clone(state), udp.target()), udp.max_datagram())
+            }
+            Some((state, udp)) => {
+                let longest = udp.max_datagram().saturating_sub(RELAY_OVERHEAD);
+                let kind = Kind::Relayed(Arc::clone(state), udp.target());
+                (kind, longest.min(through_relays))
+            }
+            None => (Kind::Wrapped, through_relays.min(FRAME_RELAYED)),
+        };
+        Road {
+            link,
+            kind,
+            cap,
+            longest: longest.min(cap),
+            hop_limit,
+            src: self.node.address,
+            dst: node_frame_address(peer.prefix),
+        }
+    }
+
+    /// The road of somebody's data packet through the datagram link `link`; none for any other link.
+    pub(super) fn relay_road(&self, link: LinkId, header: &DataHeader) -> Option<Road> {
+        let state = self.carrier.known.get(&link)?;
+        let udp = state.datagram.as_ref()?;
+        Some(Road {
+            link,
+            kind: Kind::Relayed(Arc::clone(state), udp.target()),
+            cap: usize::MAX,
+            longest: udp.max_datagram().saturating_sub(RELAY_OVERHEAD),
+            hop_limit: header.hop_limit,
+            src: header.src,
+            dst: header.dst,
+        })
+    }
+
+    /// A packet of this host, whole or a super-packet, for a node that there is a session with.
+    pub(super) fn send_framed(
+        &mut self,
+        transport: &Arc<Transport>,
+        road: &Arc<Road>,
+        header: VirtioNetHdr,
+        packet: &mut [u8],
+    ) {
+        let class = class_of(packet);
+        let longest = road.longest_packet();
+        if header.gso_type == 0 {
+            self.count(Counter::TunRx, 1);
+            if packet.len() > longest {
+                return self.too_long(transport, road, header, packet);
+            }
+            let entry = ENTRY_HEADER + packet.len();
+            if entry <= road.longest.saturating_sub(OVERHEAD) / 2 {
+                return self.share_frame(transport, road, class, header, packet);
+            }
+        }
+        self.close_frame();
+        let (mut count, mut too_long, mut bytes) = (0u64, false, 0u64);
+        let outcome = split_as(Checksums::Partial, header, packet, |head, body, partial| {
+            let length = head.len() + body.len();
+            if length > longest {
+                too_long = true;
+                return;
+            }
+            let sent = self.emit(transport, road, class, ENTRY_HEADER + length, |bytes| {
+                add_packet(bytes, head, body, partial);
+            });
+            if sent {
+                count += 1;
+                bytes += length as u64;
+            }
+        });
+        if too_long {
+            return self.refuse_too_long(road, packet);
+        }
+        if outcome.is_err() {
+            self.carrier.dropped(DropReason::BadOffload, 1);
+        }
+        if header.gso_type != 0 {
+            self.count(Counter::TunRx, count);
+        }
+        self.count(Counter::Sealed, count);
+        self.settle_outbox(false);
+    }
+
+    /// A packet that no frame to its destination holds: the host makes smaller ones, or below the least MTU of
+    /// IPv6 it is cut up.
+    fn too_long(&mut self, transport: &Arc<Transport>, road: &Road, header: VirtioNetHdr, packet: &mut [u8]) {
+        if packet.len() > MIN_MTU.max(road.longest_packet()) {
+            return self.refuse_too_long(road, packet);
+        }
+        let mut whole = Vec::new();
+        // The receiver sees no packet, only pieces: its checksum must be complete.
+        let outcome = split_as(Checksums::Complete, header, packet, |head, body, _| {
+            whole = [head, body].concat();
+        });
+        if outcome.is_err() {
+            return self.carrier.dropped(DropReason::BadOffload, 1);
+        }
+        let number = self.fragments.number();
+        let room = road.longest.saturating_sub(OVERHEAD + ENTRY_HEADER + 1);
+        for piece in fragments::cut(number, &whole, room) {
+            self.send_entry(transport, road, EntryKind::Fragment, &piece);
+        }
+        self.count(Counter::Fragmented, 1);
+        self.settle_outbox(false);
+    }
+
+    fn refuse_too_long(&mut self, road: &Road, packet: &[u8]) {
+        self.carrier.dropped(DropReason::TooBig, 1);
+        let mtu = road.longest_packet().max(MIN_MTU) as u32;
+        self.refuse(Problem::TooBig { mtu }, packet);
+    }
+
+    /// Put a small packet in a frame with others of the same burst.
+    fn share_frame(
+        &mut self,
+        transport: &Arc<Transport>,
+        road: &Arc<Road>,
+        class: u8,
+        header: VirtioNetHdr,
+        packet: &mut [u8],
+    ) {
+        let room = road.longest.saturating_sub(OVERHEAD);
+        let fits = self.open_frame.as_ref().is_some_and(|open| {
+            Arc::ptr_eq(&open.transport, transport)
+                && open.road.is_same(road)
+                && open.class == class
+                && open.entries.len() + ENTRY_HEADER + packet.len() <= room
+        });
+        if !fits {
+            self.close_frame();
+            self.open_frame = Some(OpenFrame {
+                transport: Arc::clone(transport),
+                road: Arc::clone(road),
+                class,
+                entries: std::mem::take(&mut self.spare_entries),
+                packets: 0,
+            });
+        }
+        let Some(open) = &mut self.open_frame else { return };
+        let entries = &mut open.entries;
+        let outcome = split_as(Checksums::Partial, header, packet, |head, body, partial| {
+            add_packet(entries, head, body, partial);
+        });
+        match outcome {
+            Ok(_) => open.packets += 1,
+            Err(_) => self.carrier.dropped(DropReason::BadOffload, 1),
+        }
+    }
+
+    /// Seal the frame that still took packets. Before anything else goes the same way, and at the end of a burst.
+    pub(super) fn close_frame(&mut self) {
+        let Some(open) = self.open_frame.take() else {
+            return;
+        };
+        let OpenFrame {
+            transport,
+            road,
+            class,
+            mut entries,
+            packets,
+        } = open;
+        if packets > 0 {
+            let sent = self.emit(&transport, &road, class, entries.len(), |bytes| {
+                bytes.extend_from_slice(&entries);
+            });
+            if sent {
+                self.count(Counter::Sealed, packets as u64);
+                self.count(Counter::Shared, packets as u64 - 1);
+            }
+        }
+        entries.clear();
+        self.spare_entries = entries;
+        self.settle_outbox(false);
+    }
+
+    /// Seal one frame of `length` bytes of entries, and queue it. False: dropped, and counted.
+    pub(super) fn emit(
+        &mut self,
+        transport: &Arc<Transport>,
+        road: &Road,
+        class: u8,
+        length: usize,
+        entries: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        let (lane, now) = (self.number as u8, self.carrier.now);
+        transport.note_sent(now);
+        let seal = |bytes: &mut Vec<u8>| {
+            let at = bytes.len();
+            bytes.extend_from_slice(&[0; HEADER]);
+            entries(bytes);
+            bytes.extend_from_slice(&[0; TAG]);
+            bytes
+                .get_mut(at..)
+                .is_some_and(|frame| transport.seal(lane, frame).is_ok())
+        };
+        let sent = self.emit_with(road, class, length + OVERHEAD, seal);
+        if !sent {
+            self.count(Counter::NotSealed, 1);
+        }
+        sent
+    }
+
+    /// Queue a payload that is sealed already: of the keeper, or of somebody else.
+    pub(super) fn emit_payload(&mut self, road: &Road, class: u8, payload: &[u8]) -> bool {
+        self.emit_with(road, class, payload.len(), |bytes| {
+            bytes.extend_from_slice(payload);
+            true
+        })
+    }
+
+    fn emit_with(
+        &mut self,
+        road: &Road,
+        class: u8,
+        length: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) -> bool {
+        match &road.kind {
+            Kind::Direct(state, target) => self.to_datagram(state, target, class, length, write),
+            Kind::Relayed(state, target) => {
+                let (lane, keys) = (self.number as u8, state.datagram.as_ref().map(DatagramLink::keys));
+                let (hop_limit, src, dst) = (road.hop_limit, road.src, road.dst);
+                self.to_datagram(state, target, class, length + RELAY_OVERHEAD, |bytes| {
+                    let at = bytes.len();
+                    bytes.extend_from_slice(&[0; RELAY_HEADER]);
+                    let written = write(bytes);
+                    bytes.extend_from_slice(&[0; RELAY_OVERHEAD - RELAY_HEADER]);
+                    written
+                        && keys.zip(bytes.get_mut(at..)).is_some_and(|(keys, datagram)| {
+                            keys.wrap(lane, hop_limit, &src, &dst, datagram).is_ok()
+                        })
+                })
+            }
+            Kind::Wrapped => {
+                let header = DataHeader {
+                    len: 0,
+                    hop_limit: road.hop_limit,
+                    src: road.src,
+                    dst: road.dst,
+                };
+                let mut prefix = [0; WRAPPER];
+                let _ = header.write_packet(&mut prefix);
+                let sent = self.carrier.append(road.link, WRAPPER + length, |tail| {
+                    let at = tail.len();
+                    tail.extend_from_slice(&prefix);
+                    let length = write(tail).then(|| u16::try_from(tail.len() - at - WRAPPER).ok());
+                    let field = at + LENGTH_AT;
+                    match (length.flatten(), tail.get_mut(field..field + 2)) {
+                        (Some(length), Some(field)) => {
+                            field.copy_from_slice(&length.to_be_bytes());
+                            1
+                        }
+                        _ => {
+                            tail.truncate(at);
+                            0
+                        }
+                    }
+                });
+                // None was counted where it was dropped.
+                sent != Some(0)
+            }
+        }
+    }
+
+    /// Queue one datagram for a link.
+    fn to_datagram(
+        &mut self,
+        state: &Arc<LinkState>,
+        target: &SockAddr,
+        class: u8,
+        length: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) -> bool {
+        let Some(port) = &mut self.port else { return false };
+        if port.outbox.is_full() {
+            self.carrier.dropped(DropReason::LinkFull, 1);
+            bump(&state.figures.dropped, 1);
+            return true;
+        }
+        let sent = port.outbox.add(target, class, write);
+        if sent && let Some(other) = port.sent.add(state, length) {
+            self.tell_sent(other);
+        }
+        sent
+    }
+
+    /// Tell a link what was sent over it: once for many datagrams.
+    fn tell_sent(&mut self, sent: Sent) {
+        let Some((state, udp)) = sent
+            .link
+            .as_ref()
+            .and_then(|link| Some((link, link.datagram.as_ref()?)))
+        else {
+            return;
+        };
+        if udp.sent(sent.datagrams, self.carrier.now) {
+            let _ = self.shared.keeper.post(ToKeeper::Watch);
+        }
+        state.figures.tx_packets.fetch_add(sent.datagrams, Relaxed);
+        state.figures.tx_bytes.fetch_add(sent.bytes, Relaxed);
+        self.carrier.touch(state.up.link);
+    }
+
+    /// Send what waits, when that is enough for a call of its own, or `all` of it.
+    pub(super) fn settle_outbox(&mut self, all: bool) {
+        let Some(port) = &mut self.port else { return };
+        if port.outbox.is_empty() || !(all || port.outbox.is_due()) {
+            return;
+        }
+        let flushed = port.outbox.flush(&port.socket);
+        let sent = std::mem::take(&mut port.sent);
+        self.tell_sent(sent);
+        self.count(Counter::UdpTx, flushed.datagrams as u64);
+        self.count(Counter::UdpTxCalls, flushed.calls as u64);
+        self.count(Counter::UdpRefused, flushed.refused as u64);
+    }
+}
+
+/// Where frames for the node with this /64 go: one reserved interface id tells them from Mycelium's ciphertext.
+pub(super) fn node_frame_address(prefix: u64) -> Address {
+    let id = u64::from_be_bytes(RESERVED_IID);
+    (u128::from(prefix) << 64 | u128::from(id)).to_be_bytes()
+}
+
+/// Whether frames are sent to this address.
+pub(super) fn is_frame_address(address: &Address) -> bool {
+    address.ends_with(&RESERVED_IID)
+}

@@ -1,0 +1,193 @@
+//! The UDP port of a node, as one lane has it.
+
+use std::net::UdpSocket;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use zosnet_core::forward::{self, DropReason, Outgoing};
+use zosnet_core::frame::{DATA_HEADER, DataHeader, PACKET_HEADER};
+use zosnet_core::session::{self, ENTRY_HEADER, EntryKind, Transport};
+
+use crate::counters::Counter;
+use crate::handoff::LinkId;
+use crate::link::LinkState;
+use crate::sys::Ready;
+use crate::udp::batch::{MESSAGE_ROOM, MESSAGES, Receiver};
+use crate::udp::outbox::Outbox;
+
+use super::frames::{Road, node_frame_address};
+use super::sessions::Suite;
+use super::{Lane, Token};
+
+/// Hop limit of what this node makes itself: 64, less itself.
+const OWN_HOP_LIMIT: u8 = 63;
+
+/// What was queued for one link, and is still to be told.
+#[derive(Default)]
+pub(super) struct Sent {
+    pub(super) link: Option<Arc<LinkState>>,
+    pub(super) datagrams: u64,
+    pub(super) bytes: u64,
+}
+
+impl Sent {
+    /// One more datagram. What was for another link comes back.
+    pub(super) fn add(&mut self, link: &Arc<LinkState>, bytes: usize) -> Option<Self> {
+        let same = self.link.as_ref().is_some_and(|known| Arc::ptr_eq(known, link));
+        let other = (!same).then(|| {
+            let link = Some(Arc::clone(link));
+            let fresh = Self {
+                link,
+                ..Self::default()
+            };
+            std::mem::replace(self, fresh)
+        });
+        self.datagrams += 1;
+        self.bytes += bytes as u64;
+        other.filter(|other| other.link.is_some())
+    }
+}
+
+/// Socket, and what moves through it.
+pub(super) struct Port {
+    pub(super) socket: UdpSocket,
+    pub(super) outbox: Outbox,
+    pub(super) sent: Sent,
+    pub(super) receiver: Receiver,
+    pub(super) buffer: Vec<u8>,
+    /// The socket takes nothing: told when it does again, and nothing is read from the TUN meanwhile.
+    blocked: bool,
+}
+
+impl Port {
+    pub(super) fn new(socket: UdpSocket) -> Self {
+        Self {
+            socket,
+            outbox: Outbox::default(),
+            sent: Sent::default(),
+            receiver: Receiver::default(),
+            buffer: vec![0; MESSAGES * MESSAGE_ROOM],
+            blocked: false,
+        }
+    }
+}
+
+impl Lane {
+    /// The end of a turn: seal and send what is left, and wait for the socket if it takes nothing.
+    pub(super) fn finish_frames(&mut self) {
+        self.close_frame();
+        self.latest_road = None;
+        self.send_for_datagrams();
+        self.settle_outbox(true);
+        let Some(port) = &mut self.port else { return };
+        let blocked = !port.outbox.is_empty();
+        if blocked == port.blocked {
+            return;
+        }
+        let (read, write) = (true, blocked);
+        let watched = Ready {
+            read,
+            write,
+            error: false,
+        };
+        if self
+            .epoll
+            .modify(port.socket.as_fd(), watched, Token::Udp.pack())
+            .is_ok()
+        {
+            port.blocked = blocked;
+        }
+        if let Some(tun) = &self.tun {
+            let watched = Ready {
+                read: !blocked,
+                ..Ready::default()
+            };
+            drop(self.epoll.modify(tun.fd(), watched, Token::Tun.pack()));
+        }
+    }
+
+    /// Mycelium's data packets for datagram links, which were queued like those for any other.
+    fn send_for_datagrams(&mut self) {
+        for (link, packets) in std::mem::take(&mut self.carrier.for_datagrams) {
+            let mut at = 0;
+            while let Ok(Some(frame)) = zosnet_core::frame::next(&packets, at) {
+                at = frame.end;
+                let packet = packets.get(frame.start..frame.end).unwrap_or_default();
+                let header = packet
+                    .get(PACKET_HEADER..)
+                    .and_then(|body| DataHeader::parse(body).ok());
+                let payload = packet.get(PACKET_HEADER + DATA_HEADER..).unwrap_or_default();
+                if let Some(header) = header {
+                    self.pass_payload(link, &header, payload, 0);
+                }
+            }
+        }
+    }
+
+    /// Pass the payload of a data packet on through `link`, of any kind.
+    pub(super) fn pass_payload(&mut self, link: LinkId, header: &DataHeader, payload: &[u8], class: u8) {
+        if let Some(road) = self.relay_road(link, header) {
+            if payload.len() > road.longest {
+                return self.carrier.dropped(DropReason::TooBig, 1);
+            }
+            if !self.emit_payload(&road, class, payload) {
+                self.count(Counter::LinkGone, 1);
+            }
+            return self.settle_outbox(false);
+        }
+        let mut packet = Vec::with_capacity(PACKET_HEADER + DATA_HEADER + payload.len());
+        packet.resize(PACKET_HEADER + DATA_HEADER, 0);
+        let _ = header.write_packet(&mut packet);
+        packet.extend_from_slice(payload);
+        self.carrier.pass_on(link, &packet, 1);
+    }
+
+    /// A frame of the keeper, for the node with this /64.
+    pub(super) fn frame_by_route(&mut self, prefix: u64, frame: &[u8]) {
+        let table = Arc::clone(&self.table);
+        let address = node_frame_address(prefix);
+        match forward::outgoing(&table, &address, |link| self.carrier.reach(link)) {
+            Outgoing::Send { entry, link } => {
+                let peer = self.shared.peers.of(&entry.public);
+                let road = self.road(&peer, usize::MAX, link, OWN_HOP_LIMIT);
+                if !self.emit_payload(&road, 0, frame) {
+                    self.count(Counter::LinkGone, 1);
+                }
+            }
+            _ => self.carrier.dropped(DropReason::NoRoute, 1),
+        }
+    }
+
+    /// An entry of the keeper's, sealed for the node of this key.
+    pub(super) fn entry_by_route(&mut self, key: &[u8; 32], kind: EntryKind, body: &[u8]) {
+        let table = Arc::clone(&self.table);
+        let address = node_frame_address(self.shared.peers.of(key).prefix);
+        if let Outgoing::Send { entry, link } =
+            forward::outgoing(&table, &address, |link| self.carrier.reach(link))
+            && let Ok(Suite::Zosnet(peer, transport)) = self.sessions.suite(entry, self.carrier.now)
+        {
+            let road = self.road(&peer, transport.max_frame(), link, OWN_HOP_LIMIT);
+            self.send_entry(&transport, &road, kind, body);
+        }
+    }
+
+    /// Seal one entry in a frame of its own.
+    pub(super) fn send_entry(
+        &mut self,
+        transport: &Arc<Transport>,
+        road: &Road,
+        kind: EntryKind,
+        body: &[u8],
+    ) {
+        self.close_frame();
+        let header = session::entry_header(kind, body.len());
+        let sent = self.emit(transport, road, 0, ENTRY_HEADER + 1 + body.len(), |bytes| {
+            bytes.extend_from_slice(&header);
+            bytes.extend_from_slice(body);
+        });
+        if sent {
+            self.count(Counter::Sealed, 1);
+        }
+        self.settle_outbox(false);
+    }
+}

@@ -1,0 +1,206 @@
+"""Which of several links: the cost in routing, weights, metered links, spreading, and the return."""
+
+from random import Random
+
+import pytest
+from tests.babel.dialogue import KEYS, B, C, D, Dialogue, Happens, Heard, Silence, net, rid, update
+
+from zosnet.babel import ORDERED_ZONE, SESSION_ZONE, Install, Send
+from zosnet.babel.neighbour import METERED, SHORTEST_RETURN
+from zosnet.model.router_id import RouterId
+from zosnet.wire.babel import INFINITY, Hello, Ihu
+
+OURS = RouterId.of(KEYS["D"], ORDERED_ZONE | SESSION_ZONE, bytes(6))
+
+
+def talk_over(*kinds: str) -> Dialogue:
+    """A, with links to one node D under the numbers 2, 3, …, one of each kind, each measured at 10 ms."""
+    talk = Dialogue()
+    for peer, kind in enumerate(kinds, start=2):
+        talk = talk >> linked(peer, kind) >> Heard(peer, Hello(0)) >> measured(peer, 0.01)
+        talk = talk >> Heard(peer, update("D", 0, 0, OURS))
+    return talk
+
+
+def linked(peer: int, kind: str, static: int = 4) -> Happens:
+    return Happens(lambda speaker, now: speaker.neighbour_up(peer, static, now, kind=kind))
+
+
+def measured(peer: int, rtt: float, loss: float = 0.0) -> Happens:
+    return Happens(lambda speaker, now: speaker.neighbour_measured(peer, rtt, loss, now))
+
+
+def weighed(peer: int, weight: int, metered: bool = False) -> Happens:
+    return Happens(lambda speaker, now: speaker.neighbour_weighed(peer, weight, metered, now))
+
+
+def stalled(peer: int, is_stalled: bool = True) -> Happens:
+    if is_stalled:
+        return Happens(lambda speaker, now: speaker.neighbour_stalled(peer, now))
+    return Happens(lambda speaker, now: speaker.neighbour_resumed(peer, now))
+
+
+def costs(talk: Dialogue) -> dict[int, int]:
+    return {each.peer: each.cost for each in talk.speaker.neighbours(talk.now)}
+
+
+def installs(talk: Dialogue) -> list[Install]:
+    return [said for said in talk.said if isinstance(said, Install)]
+
+
+def ways(talk: Dialogue) -> tuple[int, int | None, bool]:
+    (route,) = talk.speaker.selected()
+    return route.next_hop, route.backup, route.is_spread
+
+
+def test_measurements_make_the_cost_and_metrics_follow() -> None:
+    talk = Dialogue(B, C, static=4) >> measured(B, 0.02) >> measured(C, 0.02)
+    talk = talk >> Heard(B, update("D", 0, 0)) << Send(C, update("D", 0, 24))
+    for _ in range(8):
+        talk = talk >> Silence(0.5) >> measured(B, 0.02, 0.05)
+    assert costs(talk)[B] > 200
+    (status, _) = talk.speaker.neighbours(talk.now)
+    assert status.loss == pytest.approx(0.05)
+
+
+def test_a_lossy_link_is_left_for_a_clean_one_and_stays_the_backup() -> None:
+    talk = Dialogue(B, C, static=4) >> measured(B, 0.01) >> measured(C, 0.03)
+    talk = talk >> Heard(B, update("D", 0, 0)) >> Heard(C, update("D", 0, 0))
+    assert ways(talk)[:2] == (B, C)
+    for _ in range(10):
+        talk = talk >> Silence(0.5) >> measured(B, 0.01, 0.05) >> measured(C, 0.03)
+    assert ways(talk)[:2] == (C, B)
+
+
+def test_a_weight_is_added_and_a_change_of_it_applies_at_once() -> None:
+    talk = Dialogue(B, C, static=4) >> measured(B, 0.01) >> measured(C, 0.02) >> weighed(B, 50)
+    talk = talk >> Heard(B, update("D", 0, 0)) >> Heard(C, update("D", 0, 0))
+    assert costs(talk) == {B: 64, C: 24}
+    assert ways(talk)[:2] == (C, B)
+    talk = talk >> weighed(B, 0)
+    assert costs(talk)[B] == 14
+    talk = talk >> weighed(C, 1_000_000)
+    assert ways(talk)[:2] == (B, C)
+
+
+def test_a_metered_link_carries_only_what_has_no_other_way() -> None:
+    talk = Dialogue(B, C, static=4) >> measured(B, 0.001) >> measured(C, 0.8, 0.03) >> weighed(B, 0, True)
+    talk = talk >> Heard(B, update("D", 0, 0)) >> Heard(C, update("D", 0, 1000))
+    assert ways(talk)[:2] == (C, B)
+    talk = talk >> stalled(C)
+    assert ways(talk)[:2] == (B, None)
+    assert METERED <= costs(talk)[B] < INFINITY
+
+
+def test_a_node_of_our_kind_says_in_its_ihu_that_its_end_is_metered() -> None:
+    talk = talk_over("udp") >> Heard(B, Ihu(10))
+    assert costs(talk)[B] == 14
+    talk = talk >> Heard(B, Ihu(METERED + 10))
+    assert costs(talk)[B] == METERED + 14
+    assert talk.speaker.neighbours(talk.now)[0].is_metered
+    talk = talk >> Heard(B, Hello(1)) << Send(B, Ihu(14))  # what it said isn't said back
+    talk = talk >> Heard(B, Ihu(8192 + 10))
+    assert costs(talk)[B] == 14, "that is suspicion, which is its own affair"
+    stranger = Dialogue(B, static=4) >> measured(B, 0.01) >> Heard(B, Ihu(METERED + 10))
+    assert costs(stranger)[B] == 14
+    ours = talk_over("udp") >> weighed(B, 7, True) >> Heard(B, Hello(1))
+    ours << Send(B, Ihu(METERED + 21))
+
+
+def test_flows_are_spread_over_two_equal_links_to_one_node() -> None:
+    talk = talk_over("udp", "udp")
+    assert ways(talk) == (B, C, True)
+    assert installs(talk)[-1] == Install(net("D"), OURS, B, C, 14, spread=True)
+
+
+def test_flows_are_not_spread_over_links_of_two_kinds_or_qualities_or_nodes() -> None:
+    assert ways(talk_over("udp", "tcp")) == (B, C, False)
+    slower = talk_over("udp") >> linked(C, "udp") >> Heard(C, Hello(0)) >> measured(C, 0.018)
+    assert ways(slower >> Heard(C, update("D", 0, 0, OURS))) == (B, C, False)
+    metered = talk_over("udp", "udp") >> weighed(C, 0, True)
+    assert ways(metered) == (B, C, False)
+    relays = Dialogue() >> linked(B, "udp") >> linked(C, "udp") >> measured(B, 0.01) >> measured(C, 0.01)
+    relays = relays >> Heard(B, update("B", 0, 0, rid("B"))) >> Heard(C, update("C", 0, 0, rid("C")))
+    relays = relays >> Heard(B, update("D", 0, 5, OURS)) >> Heard(C, update("D", 0, 5, OURS))
+    route = next(route for route in relays.speaker.selected() if route.prefix == net("D"))
+    assert (route.next_hop, route.backup, route.is_spread) == (B, C, False)
+
+
+def test_an_equal_link_to_the_same_node_is_preferred_as_backup_to_a_stranger_between() -> None:
+    talk = talk_over("udp", "udp") >> linked(D, "udp") >> measured(D, 0.01)
+    talk = talk >> Heard(D, update("D", 0, 1, OURS)) >> weighed(C, 3)
+    assert ways(talk) == (B, C, True)
+
+
+def test_spreading_ends_while_one_of_the_links_is_silent_and_begins_again_when_it_is_stable() -> None:
+    talk = talk_over("udp", "udp") >> stalled(C)
+    assert ways(talk) == (B, None, False)
+    talk = talk >> stalled(C, False)
+    assert ways(talk) == (B, C, False)
+    talk = talk >> Silence(SHORTEST_RETURN + 0.1, answering=(B, C), rtt=0.01)
+    assert ways(talk) == (B, C, True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_two_equal_links_do_not_alternate_nor_does_spreading(seed: int) -> None:
+    """Ten minutes of noise on both. After the first seconds the data plane hears nothing more."""
+    talk, rng = talk_over("udp", "udp"), Random(seed)
+    changes = 0
+    for tick in range(1200):
+        for peer in (B, C):
+            talk.speaker.neighbour_measured(peer, rng.uniform(0.008, 0.014), rng.uniform(0, 0.0015), talk.now)
+            if tick % 40 == 0:
+                talk.speaker.receive(peer, Ihu(14), talk.now)
+        talk.now += 0.5
+        talk.said.clear()
+        talk.drain()
+        changes += len(installs(talk))
+    assert changes <= 1
+
+
+def test_a_datagram_link_takes_over_from_a_stream_to_the_same_node_and_keeps_it() -> None:
+    talk = Dialogue() >> linked(B, "tcp", 10) >> Heard(B, Hello(0)) >> Heard(B, Ihu(1), rtt=0.01)
+    talk = talk >> Heard(B, update("D", 0, 0, OURS))
+    talk = talk >> linked(C, "udp") >> Heard(C, Hello(0)) >> measured(C, 0.01)
+    talk = talk >> Heard(C, update("D", 0, 0, OURS))
+    assert ways(talk)[:2] == (C, B), "6 less is no reason to switch between others"
+    talk = talk >> weighed(C, 15)
+    assert ways(talk)[:2] == (C, B)
+    talk = talk >> weighed(C, 20)
+    assert ways(talk)[:2] == (B, C)
+
+
+def test_a_fresh_link_is_returned_to_at_once_where_the_other_is_suspect() -> None:
+    busy = Happens(lambda speaker, now: speaker.neighbour_busy(C, True, now))
+    talk = Dialogue(B, C, static=4) >> measured(B, 0.01) >> measured(C, 0.05)
+    talk = talk >> Heard(B, update("D", 0, 0)) >> Heard(C, update("D", 0, 0))
+    talk = talk >> stalled(B) >> busy >> Silence(4.0)
+    assert talk.speaker.neighbours(talk.now)[1].is_suspect
+    talk = talk >> stalled(B, False)
+    assert ways(talk)[:2] == (B, C)
+
+
+def test_a_stall_that_ends_before_anything_was_decided_moves_nothing() -> None:
+    talk = Dialogue(B, C, static=4) >> measured(B, 0.01) >> measured(C, 0.05)
+    talk = talk >> Heard(B, update("D", 0, 0)) >> Heard(C, update("D", 0, 0))
+    talk.said.clear()
+    talk.speaker.neighbour_stalled(B, talk.now)
+    talk.speaker.neighbour_resumed(B, talk.now)
+    talk.drain()
+    assert installs(talk) == [] and ways(talk)[:2] == (B, C)
+
+
+def test_strangers_that_come_and_go_make_no_link_of_ours_fresh() -> None:
+    def inbound(peer: int) -> Happens:
+        return Happens(lambda speaker, now: speaker.neighbour_up(peer, 4, now, kind="udp", wanted=False))
+
+    def gone(peer: int) -> Happens:
+        return Happens(lambda speaker, now: speaker.neighbour_down(peer, now))
+
+    talk = talk_over("udp")
+    for peer in range(100, 120):
+        talk = talk >> inbound(peer) >> Heard(peer, update("D", 0, 0, OURS)) >> gone(peer)
+    talk = talk >> inbound(120) >> Heard(120, update("D", 0, 0, OURS)) >> linked(C, "udp")
+    talk = talk >> Heard(C, update("D", 0, 0, OURS))
+    fresh = {each.peer: each.is_fresh for each in talk.speaker.neighbours(talk.now)}
+    assert fresh == {B: False, 120: True, C: False}

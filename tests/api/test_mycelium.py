@@ -8,10 +8,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import quote
 
+from zosnet.api import mycelium
 from zosnet.lab.fake_daemon import Caller, served
 from zosnet.lab.fake_dataplane import Ether
 from zosnet.lab.fake_node import FakeNode, fake_node, secret_of, until
 from zosnet.model.prefix import Prefix
+from zosnet.service.views import PeerView
 
 A, B = "10.0.0.1", "10.0.0.2"
 HELLO = base64.b64encode(b"hello").decode()
@@ -179,3 +181,9 @@ def test_what_this_node_has_not_is_answered_as_by_one_that_has_none(tmp_path: Pa
         assert stats.body == {"bySource": [], "byDestination": []}
 
     run(tmp_path, work)
+
+
+def test_a_datagram_link_is_called_what_mycelium_s_clients_know() -> None:
+    peer = PeerView("udp://192.0.2.1:9652", "static", "alive", 1.0, 1.0, 0, "", None, remote="192.0.2.1:9652")
+    assert mycelium._peer(peer)["endpoint"] == {"proto": "quic", "addr": {"socket": "192.0.2.1:9652"}}
+    assert mycelium._link(peer) == "QUIC -> 192.0.2.1:9652"

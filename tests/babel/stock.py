@@ -101,6 +101,9 @@ class StockSpeaker:
     def neighbour_stalled(self, peer: int, now: float) -> None:
         pass
 
+    def neighbour_measured(self, peer: int, rtt: float | None, loss: float | None, now: float) -> None:
+        """It has no data plane that measures."""
+
     def neighbour_resumed(self, peer: int, now: float) -> None:
         pass
 

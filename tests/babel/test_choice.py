@@ -22,8 +22,8 @@ def talk_over(*kinds: str) -> Dialogue:
     return talk
 
 
-def linked(peer: int, kind: str, static: int = 4) -> Happens:
-    return Happens(lambda speaker, now: speaker.neighbour_up(peer, static, now, kind=kind))
+def linked(peer: int, kind: str, static: int = 4, place: str = "") -> Happens:
+    return Happens(lambda speaker, now: speaker.neighbour_up(peer, static, now, kind=kind, place=place))
 
 
 def measured(peer: int, rtt: float, loss: float = 0.0) -> Happens:
@@ -105,6 +105,8 @@ def test_a_node_of_our_kind_says_in_its_ihu_that_its_end_is_metered() -> None:
     assert costs(stranger)[B] == 14
     ours = talk_over("udp") >> weighed(B, 7, True) >> Heard(B, Hello(1))
     ours << Send(B, Ihu(METERED + 21))
+    heavy = talk_over("udp") >> weighed(B, 4000) >> measured(B, 2.0) >> measured(B, 2.0) >> measured(B, 2.0)
+    heavy >> Heard(B, Hello(1)) << Send(B, Ihu(METERED - 1))
 
 
 def test_flows_are_spread_over_two_equal_links_to_one_node() -> None:
@@ -168,6 +170,30 @@ def test_a_datagram_link_takes_over_from_a_stream_to_the_same_node_and_keeps_it(
     assert ways(talk)[:2] == (C, B)
     talk = talk >> weighed(C, 20)
     assert ways(talk)[:2] == (B, C)
+
+
+@pytest.mark.parametrize(
+    ("loss", "place", "stream_is_chosen"),
+    [(0.01, "one", False), (0.05, "one", False), (0.05, "other", True), (0.3, "one", True)],
+    ids=["some loss", "much loss", "another path", "datagrams are throttled"],
+)
+def test_a_stream_that_hides_the_losses_of_its_path_does_not_look_better(
+    loss: float, place: str, stream_is_chosen: bool
+) -> None:
+    talk = Dialogue() >> linked(B, "udp", 4, "one") >> linked(C, "tcp", 10, place)
+    for peer in (B, C):
+        talk = talk >> Heard(peer, Hello(0)) >> Heard(peer, Ihu(1), rtt=0.01)
+        talk = talk >> Heard(peer, update("D", 0, 0, OURS))
+    for _ in range(20):
+        talk = talk >> Silence(0.5, answering=(C,), rtt=0.01) >> measured(B, 0.01, loss)
+    assert ways(talk)[0] == (C if stream_is_chosen else B)
+    shared = costs(talk)[C]
+    talk = talk >> stalled(B)
+    assert ways(talk)[0] == C and costs(talk)[C] == 20, "a silent link knows nothing of the path"
+    talk = talk >> stalled(B, False)
+    assert costs(talk)[C] == shared
+    talk = talk >> Happens(lambda speaker, now: speaker.neighbour_down(B, now))
+    assert ways(talk)[0] == C and costs(talk)[C] == 20
 
 
 def test_a_fresh_link_is_returned_to_at_once_where_the_other_is_suspect() -> None:

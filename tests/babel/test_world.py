@@ -156,6 +156,35 @@ def test_among_stock_nodes_ours_never_loop_and_all_are_reached(nodes: int, extra
             assert world.path(name, target)[-1] == target
 
 
+@given(st.integers(3, 7), st.integers(1, 5), st.integers(0, 2**32))
+@SLACK
+@pytest.mark.slow
+def test_measurements_of_any_kind_never_close_a_loop_and_steady_ones_end_all_change(
+    nodes: int, extra: int, seed: int
+) -> None:
+    rng = Random(seed)
+    world = World(graph(nodes, extra, rng), seed=seed)
+    losses = {wiring: rng.choice([0.0, 0.0, 0.01, 0.1]) for wiring in world.wirings}
+    disturb(world, rng, 12.0)
+
+    def measure(wiring: Wiring) -> None:
+        wild = world.now < 20.0
+        noise = rng.uniform(0.0, 4.0) if wild else rng.uniform(0.95, 1.05)
+        loss = rng.choice([0.0, 0.02, 0.4]) if wild else losses[wiring]
+        world.measure(wiring, 2 * wiring.delay * noise, loss)
+
+    for tick in range(800):
+        for wiring in world.wirings:
+            world.at(0.5 * tick + 0.4 * rng.random(), lambda w=wiring: measure(w))  # type: ignore[misc]
+    assert_no_loops(world, 20.0)
+    world.heal()
+    assert_no_loops(world, 20.0 + LONGEST_RETURN + 30.0)
+    assert_backed(world)
+    assert world.metrics().keys() == world.shortest_paths().keys()
+    for now in world.steps(400.0):
+        assert world.changed == set(), f"at {now}"
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (0, 2, 1), (2, 1, 0)])
 def test_a_line_is_connected_two_seconds_after_its_last_link_came_up(order: tuple[int, ...]) -> None:
     wirings = [Wiring(0, 1), Wiring(1, 2), Wiring(2, 3)]

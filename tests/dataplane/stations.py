@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import TypeVar
 
@@ -22,7 +22,8 @@ from zosnet.dataplane.core import CoreDataplane
 
 E = TypeVar("E", bound=events.Event)
 MAGIC = b"zosprobe"
-_RECORD = Struct(">BBH16s32sIII")
+_RECORD = Struct(">BBBx16s32sIII")
+_SPEAKS_OURS, _SPREAD = 1, 2
 
 
 class Station:
@@ -36,7 +37,8 @@ class Station:
         lanes: int = 1,
         quic: bool = False,
         udp: bool = False,
-        suite: bool = False,
+        session_suite: bool = False,
+        pins: Sequence[bytes] = (),
         closed: bool = False,
     ) -> None:
         self.secret = SecretKey.generate(bytes([seed]) * 32)
@@ -50,8 +52,8 @@ class Station:
             tcp_port=0,
             quic_port=0 if quic else None,
             udp_port=0 if udp else None,
-            session_suite=suite,
-            pins=[],
+            session_suite=session_suite,
+            pins=pins,
             max_link_mtu=1500,
             lanes=lanes,
             firewall_mark=0,
@@ -91,10 +93,13 @@ class Station:
         found = [event for event in self.seen if isinstance(event, kind)]
         assert not found, found
 
-    def route(self, other: Station, primary: int, backup: int = 0) -> None:
-        """Send what is for `other` through link `primary`."""
+    def route(
+        self, other: Station, primary: int, backup: int = 0, *, ours: bool = False, spread: bool = False
+    ) -> None:
+        """Send what is for `other` through link `primary`; `ours`: it speaks our session suite."""
         prefix = other.public.subnet()
-        fields = (1, prefix.length, 0, prefix.packed(), other.public.raw, primary, backup, 0)
+        flags = (_SPEAKS_OURS if ours else 0) | (_SPREAD if spread else 0)
+        fields = (1, prefix.length, flags, prefix.packed(), other.public.raw, primary, backup, 0)
         self.plane.apply_routes(_RECORD.pack(*fields))
 
     def echo(self, other: Station, sequence: int = 0, *, size: int = 8, hop_limit: int = 64) -> None:

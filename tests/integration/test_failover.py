@@ -30,8 +30,14 @@ def cut_near(paths: TwoPaths) -> None:
 
 @pytest.mark.parametrize(
     ("what", "proto", "routes", "limit_ms"),
-    [(kill_relay, "tcp", ROUTES, 200), (cut_near, "tcp", ROUTES, 1000), (cut_near, "quic", 100, 1000)],
-    ids=["dead socket", "silent cut", "silent cut, QUIC"],
+    [
+        (kill_relay, "tcp", ROUTES, 200),
+        (cut_near, "tcp", ROUTES, 1000),
+        (cut_near, "quic", 100, 1000),
+        (cut_near, "udp", ROUTES, 1000),
+        (kill_relay, "udp", ROUTES, 1000),
+    ],
+    ids=["dead socket", "silent cut", "silent cut, QUIC", "silent cut, UDP", "dead node, UDP"],
 )
 def test_traffic_moves_to_the_other_path_and_tcp_lives_on(
     grid: Grid,

@@ -129,7 +129,8 @@ def test_two_equal_datagram_links_carry_flows_of_both() -> None:
             b.node.add_peer("udp://10.0.1.1")
             await until(lambda: any(route.spread for route in b.node.routes().selected))
             (route,) = b.node.routes().selected
-            assert {route.link, route.backup} == {1, 2}
+            assert {route.link, route.backup_link} == {1, 2}
+            assert {route.next_hop, route.backup} == {f"udp://{A}:9652", "udp://10.0.1.1:9652"}
             assert b.plane.batches[-1][-RECORD_BYTES + 2] == 3
 
     asyncio.run(main())

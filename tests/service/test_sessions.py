@@ -10,14 +10,17 @@ import pytest
 
 from zosnet.babel import ORDERED_ZONE, SESSION_ZONE, Install
 from zosnet.dataplane.events import Downgraded, Pinned
+from zosnet.dataplane.protocol import SessionStats
 from zosnet.lab.fake_dataplane import Ether, FakeDataplane
 from zosnet.lab.fake_node import FakeNode, fake_node, secret_of, until
 from zosnet.model.errors import HostError, UsageError
 from zosnet.model.router_id import RouterId
 from zosnet.service import sessions
+from zosnet.service.launch import launcher
 from zosnet.service.sessions import SessionKeeper
 from zosnet.service.views import PingRequest
 from zosnet.store.pins import load_pins
+from zosnet.store.settings import Settings
 
 A, B = "10.0.0.1", "10.0.0.2"
 KEY_B = secret_of(B).public()
@@ -123,6 +126,29 @@ def test_a_node_that_speaks_our_suite_again_is_no_finding_any_more() -> None:
             await until(lambda: "session.downgraded" not in codes(a))
 
     asyncio.run(main())
+
+
+def test_a_session_made_after_a_refusal_ends_the_finding_and_one_made_before_does_not() -> None:
+    class Plane(FakeDataplane):
+        age = 100.0
+
+        def sessions(self) -> list[SessionStats]:
+            return [SessionStats(KEY_B.raw, "zosnet", "x", "established", self.age, 1, 1, "direct", None)]
+
+    plane = Plane(Ether(), secret_of(A), A)
+    keeper = SessionKeeper(plane)
+    keeper.downgraded(KEY_B.raw)
+    assert [finding.code for finding in keeper.findings()] == ["session.downgraded"]
+    plane.age = -1.0
+    assert keeper.findings() == []
+
+
+def test_a_start_with_pins_that_make_no_sense_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pins.json").write_text("{")
+    settings = Settings(state_dir=tmp_path, no_tun=True)
+    with pytest.raises(HostError, match="can't be used") as refused:
+        launcher(settings, lambda: settings)()
+    assert "remove it" in refused.value.remedy
 
 
 def test_pins_that_cannot_be_written_are_a_finding_and_tried_again(tmp_path: Path) -> None:

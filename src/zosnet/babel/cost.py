@@ -47,6 +47,12 @@ LOSS_WEIGHT, MOST_FOR_LOSS = 200, 3000
 So 0.5 % doubles a link, 1 % makes it three times as long, 5 % eleven times.
 """
 
+MOST_SHARED = 0.1
+"""Loss above which a datagram link says nothing about streams on the same path.
+
+Networks that throttle datagrams lose more than that, and networks that lose more are rare.
+"""
+
 MEASURED_FOR = 5.0
 """Seconds after a measurement of the data plane in which the answers to Hellos are no samples.
 
@@ -73,6 +79,7 @@ class LinkCost:
         "_worst",
         "in_use",
         "is_busy",
+        "shared",
         "static",
     )
 
@@ -81,6 +88,8 @@ class LinkCost:
         self.in_use = START
         self.is_busy = False
         """Whether we send over it: see the module's text."""
+        self.shared = 0
+        """How much of the cost in use is for losses that a stream on the same path has as well."""
         self._samples: list[int] = []
         self._losses: list[float] = []
         self._seen = 0
@@ -88,7 +97,7 @@ class LinkCost:
         self._base = self._base_before = int(1000 * LONGEST_RTT)
         self._hold = Hold(SHORTEST_HOLD, LONGEST_HOLD)
         self._low_since: float | None = None
-        self._worst = 0
+        self._worst = (0, 0)
 
     @property
     def total(self) -> int:
@@ -137,7 +146,7 @@ class LinkCost:
 
     def _follow(self, now: float) -> bool:
         """Move the cost in use to what is measured, if that is due."""
-        target = self._target()
+        target, shared = self._target()
         settled = self._seen > REMEMBERED
         band = max(MARGIN, self.in_use // 5) if self._seen > 1 else -1
         if target > self.in_use + band:
@@ -146,33 +155,36 @@ class LinkCost:
                 return False
             self._risen_at = now
             self._hold.fail(now)
-            return self._use(target)
+            return self._use(target, shared)
         if target >= self.in_use - band:
             self._low_since = None
             return False
         if self._low_since is None:
-            self._low_since, self._worst = now, target
-        self._worst = max(self._worst, target)
+            self._low_since, self._worst = now, (target, shared)
+        self._worst = max(self._worst, (target, shared))
         if settled and now - self._low_since < self._hold.seconds:
             return False
         self._low_since = None
         if settled:
             self._hold.trust(now)
-        return self._use(self._worst)
+        return self._use(*self._worst)
 
-    def _use(self, target: int) -> bool:
-        changed, self.in_use = self.in_use != target, target
+    def _use(self, target: int, shared: int) -> bool:
+        changed = (self.in_use, self.shared) != (target, shared)
+        self.in_use, self.shared = target, shared
         return changed
 
-    def _target(self) -> int:
+    def _target(self) -> tuple[int, int]:
+        """What the cost would be by the last measurements, and how much of it is shared."""
         rtt = self._median()
         if self.is_busy:
             base = min(self._base, self._base_before)
             rtt = min(rtt, base + (rtt - base + 1) // 2)
         loss = self.loss
         if loss is None or loss < LEAST_LOSS:
-            return rtt
-        return rtt + min(MOST_FOR_LOSS, int(LOSS_WEIGHT * loss * (rtt + self.static)))
+            return rtt, 0
+        extra = min(MOST_FOR_LOSS, int(LOSS_WEIGHT * loss * (rtt + self.static)))
+        return rtt + extra, extra if loss <= MOST_SHARED else 0
 
     def _median(self) -> int:
         ordered = sorted(self._samples)

@@ -82,6 +82,7 @@ class Neighbour:
         "has_spoken",
         "heard_at",
         "hello_due",
+        "hidden",
         "hold",
         "ihu_due",
         "is_busy",
@@ -96,6 +97,7 @@ class Neighbour:
         "metered",
         "node",
         "peer",
+        "place",
         "requests",
         "routes",
         "seqno",
@@ -115,8 +117,13 @@ class Neighbour:
         *,
         wanted: bool = True,
         kind: str = "",
+        place: str = "",
     ) -> None:
         self.peer = peer
+        self.place = place
+        """Where the other end is, such as its IP address: links to one place are taken to share a path."""
+        self.hidden = 0
+        """What losses add that this link doesn't show, but one beside it does: see `siblings`."""
         self.kind = kind
         """What carries the link, such as "udp"."""
         self.node: bytes | None = None
@@ -163,10 +170,13 @@ class Neighbour:
         return hello
 
     def take_ihu(self) -> Ihu:
-        """The answer to its Hellos, with what this end thinks of the link; not what it heard of the other."""
+        """The answer to its Hellos, with what this end thinks of the link; not what it heard of the other.
+
+        The cost is cut below METERED, so that what is added to it is told apart.
+        """
         self.ihu_due = False
-        own = min(LARGEST, self.link.total + self.weight + (METERED if self.metered else 0))
-        return Ihu(INFINITY if self.is_stalled else own)
+        own = min(METERED - 1, self.link.total + self.weight)
+        return Ihu(INFINITY if self.is_stalled else own + METERED if self.metered else own)
 
     def receive_ihu(self, rx_cost: int, rtt: float | None, now: float) -> bool:
         """It answers.
@@ -186,6 +196,11 @@ class Neighbour:
     def measure(self, rtt: float | None, loss: float | None, now: float) -> bool:
         """The data plane measured the link. Whether `cost` changed."""
         self.link.measure(rtt, loss, now)
+        return self._recost()
+
+    def hide(self, lost: int) -> bool:
+        """What the losses on its path are worth, as another link there found out. Whether `cost` changed."""
+        self.hidden = lost
         return self._recost()
 
     def weigh(self, weight: int, metered: bool) -> bool:
@@ -273,7 +288,7 @@ class Neighbour:
         if self.gone or self.is_stalled:
             self.cost = INFINITY
         else:
-            extra = self.weight
+            extra = self.weight + self.hidden
             if self.metered or self.far_metered:
                 extra += METERED
             if self.is_suspect:

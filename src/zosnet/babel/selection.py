@@ -20,6 +20,7 @@ from zosnet.babel.metric import INFINITY, is_worth_switching, margin
 from zosnet.babel.neighbour import Neighbour
 from zosnet.babel.route import Entry, Route
 from zosnet.babel.seqno import SEQNO_MASK
+from zosnet.babel.siblings import DATAGRAMS
 from zosnet.babel.source import Source, is_feasible, is_older, is_premature
 
 Choice = tuple[Route | None, Route | None]
@@ -27,9 +28,6 @@ Choice = tuple[Route | None, Route | None]
 
 _Candidates = list[tuple[bool, int, int, Route]]
 """Whether to spare it, its metric, the neighbour's number to break ties, and the route."""
-
-DATAGRAMS = "udp"
-"""The kind of a link that loses a packet rather than make all others wait for it."""
 
 
 def select(entry: Entry, sources: dict[bytes, Source], latest: float) -> Choice:

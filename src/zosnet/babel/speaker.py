@@ -20,6 +20,7 @@ from zosnet.babel.returns import Returns
 from zosnet.babel.route import Entry, Route
 from zosnet.babel.routing import Routing
 from zosnet.babel.seqno_requests import SeqnoRequests
+from zosnet.babel.siblings import share_loss
 from zosnet.babel.starvation import Starvation
 from zosnet.babel.status import NeighbourStatus, QueryStatus, RouteStatus, neighbour_status, route_status
 from zosnet.model.keys import KEY_BYTES
@@ -87,13 +88,20 @@ class Speaker:
     # what happened to links
 
     def neighbour_up(
-        self, peer: int, static_cost: int, now: float, *, wanted: bool = True, kind: str = ""
+        self,
+        peer: int,
+        static_cost: int,
+        now: float,
+        *,
+        wanted: bool = True,
+        kind: str = "",
+        place: str = "",
     ) -> None:
         """A link is up: greet, announce ourselves, ask for everything.
 
         What we look for is asked for when it first speaks.
         `wanted`: by this node, not only by the other side. See `Limits.strangers` for what that is worth.
-        `kind` is what carries it, such as "udp".
+        `kind` is what carries it, such as "udp"; `place` is where the other end is, such as its IP address.
         """
         node = self._at(now)
         self._start(now)
@@ -105,7 +113,9 @@ class Speaker:
             return
         requests = Bucket(node.limits.requests_per_second, now)
         seqno_requests = Bucket(node.limits.seqno_requests_per_second, now)
-        neighbour = Neighbour(peer, static_cost, requests, seqno_requests, now, wanted=wanted, kind=kind)
+        neighbour = Neighbour(
+            peer, static_cost, requests, seqno_requests, now, wanted=wanted, kind=kind, place=place
+        )
         node.neighbours[peer] = neighbour
         self._wake_neighbour(neighbour)
         node.send(peer, node.own_update())
@@ -136,7 +146,7 @@ class Speaker:
         """The data plane measured a link: its round trip in seconds, its loss from 0 to 1, None unknown."""
         neighbour = self._at(now).neighbours.get(peer)
         if neighbour is not None and neighbour.measure(rtt, loss, now):
-            self._routing.mark(neighbour)
+            self._recosted(neighbour)
 
     def neighbour_weighed(self, peer: int, weight: int, metered: bool, now: float) -> None:
         """What the operator wants of a link: milliseconds to add to its cost, and whether to spare it."""
@@ -342,12 +352,19 @@ class Speaker:
         self._announcements.forget(neighbour)
         self._queries.forget(neighbour)
         self._routing.drop_neighbour(neighbour)
+        self._recosted(neighbour)
 
     def _stall(self, peer: int, stalled: bool, now: float) -> None:
         neighbour = self._at(now).neighbours.get(peer)
         if neighbour is not None and neighbour.set_stalled(stalled, now):
-            self._routing.mark(neighbour)
+            self._recosted(neighbour)
             self._node.agenda.put(neighbour, neighbour.deadline())
+
+    def _recosted(self, neighbour: Neighbour) -> None:
+        """The neighbour costs something else now; so may those beside it."""
+        self._routing.mark(neighbour)
+        for other in share_loss(self._node.neighbours.values(), neighbour):
+            self._routing.mark(other)
 
     def _name(self, neighbour: Neighbour, own: Update) -> None:
         """The neighbour announces its own prefix: so we know which node it is, and of which kind."""
@@ -356,7 +373,7 @@ class Speaker:
             neighbour.node = own.router_id.raw[:KEY_BYTES]
             self._returns.named(neighbour, self._node.now)
             self._node.agenda.put(neighbour, neighbour.deadline())
-            self._routing.mark(neighbour)
+            self._recosted(neighbour)
 
     def _wake_neighbour(self, neighbour: Neighbour) -> None:
         now = self._node.now

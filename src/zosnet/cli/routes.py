@@ -11,7 +11,7 @@ from zosnet.cli.output import duration, show_json, table
 
 __all__ = ["routes"]
 
-_COLUMNS = ("prefix", "next hop", "metric", "seqno", "node")
+_COLUMNS = ("prefix", "next hop", "backup", "metric", "seqno", "node")
 
 
 @click.group(invoke_without_command=True)
@@ -20,8 +20,8 @@ _COLUMNS = ("prefix", "next hop", "metric", "seqno", "node")
 def routes(ctx: click.Context, as_json: bool) -> None:
     """The ways to other nodes. Without a sub-command, those in use.
 
-    The metric is the sum of the links' costs on the way: a round trip in milliseconds and a constant for
-    each.
+    The metric is the sum of the links' costs on the way: a round trip in milliseconds, loss, and a constant
+    for each. The backup takes over the moment the link to the next hop fails; with a + it shares the traffic.
     """
     if ctx.invoked_subcommand is None:
         _show(ctx, "selected", as_json)
@@ -66,4 +66,5 @@ def _show(ctx: click.Context, which: str, as_json: bool) -> None:
 
 def _row(route: dict[str, Any]) -> list[str]:
     metric = "unreachable" if route["metric"] is None else str(route["metric"])
-    return [route["prefix"], route["next_hop"], metric, str(route["seqno"]), route["address"]]
+    backup = f"{'+ ' if route['spread'] else ''}{route['backup'] or '-'}"
+    return [route["prefix"], route["next_hop"], backup, metric, str(route["seqno"]), route["address"]]

@@ -28,7 +28,8 @@ from zosnet.lab.process import Process
 from zosnet.lab.wait import until
 from zosnet.model.errors import UsageError
 
-PORT = 9651
+#: Where nodes of the lab take links, by protocol.
+PORTS = {"tcp": 9651, "quic": 9651, "udp": 9652}
 
 _SIOCETHTOOL = 0x8946
 # ETHTOOL_S{RXCSUM,TXCSUM,SG,TSO,GSO,GRO}: with scatter-gather and checksums off no GSO kind is left,
@@ -135,10 +136,11 @@ class Link:
         return self.ends[1] if self.end(host) is self.ends[0] else self.ends[0]
 
     def url(
-        self, host: Host | str, proto: str = "tcp", *, family: Literal[4, 6] = 4, port: int = PORT
+        self, host: Host | str, proto: str = "tcp", *, family: Literal[4, 6] = 4, port: int | None = None
     ) -> str:
         """Where the *other* host of this link dials `host`."""
         end = self.end(host)
+        port = PORTS[proto] if port is None else port
         return f"{proto}://{end.ipv4}:{port}" if family == 4 else f"{proto}://[{end.ipv6}]:{port}"
 
     # Impairments. `towards` names the host at which frames stop arriving; without it, both.

@@ -48,6 +48,7 @@ class Routing(Protocol):
     def neighbour_down(self, peer: int, now: float) -> None: ...
     def neighbour_stalled(self, peer: int, now: float) -> None: ...
     def neighbour_resumed(self, peer: int, now: float) -> None: ...
+    def neighbour_measured(self, peer: int, rtt: float | None, loss: float | None, now: float) -> None: ...
     def receive(self, peer: int, tlv: Tlv, now: float, rtt: float | None = None) -> None: ...
     def route_needed(self, destination: int, now: float) -> None: ...
     def wake(self, now: float) -> None: ...
@@ -219,6 +220,16 @@ class World:
             for name in (wiring.a, wiring.b):
                 self.nodes[name].routing.neighbour_resumed(wire.peer, self.now)
                 self._drive(self.nodes[name])
+
+    def measure(self, wiring: Wiring, rtt: float | None = None, loss: float | None = 0.0) -> None:
+        """Let the data planes of both ends find this out about a link; its true round trip by default."""
+        wire = self.wires.get(wiring)
+        if wire is None or wire.silent:
+            return
+        for name in (wiring.a, wiring.b):
+            found = 2 * wiring.delay if rtt is None else rtt
+            self.nodes[name].routing.neighbour_measured(wire.peer, found, loss, self.now)
+            self._drive(self.nodes[name])
 
     def heal(self) -> None:
         """Bring every link up, and let none lose or reorder anything from now on."""

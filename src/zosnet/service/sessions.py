@@ -204,8 +204,18 @@ class SessionKeeper:
         """How many nodes are held to our suite."""
         return len(self._pins)
 
+    def _reconsider(self) -> None:
+        """A node that made a session of our suite after it was refused is as it was."""
+        now = time.time()
+        for session in self.stats() if self._downgraded else ():
+            refused = self._downgraded.get(session.key)
+            ours = session.suite == "zosnet" and session.state == "established"
+            if refused is not None and ours and now - session.age > refused:
+                del self._downgraded[session.key]
+
     def findings(self) -> list[Finding]:
         """What an operator should know of sessions."""
+        self._reconsider()
         found = [_about_downgrade(key) for key in self._downgraded]
         if self._trouble is not None:
             found.append(Finding("pins.not_saved", "warning", self._trouble.message, self._trouble.remedy))

@@ -137,7 +137,8 @@ def _route_view(route: RouteStatus, names: Mapping[int, str]) -> RouteView:
         metric=None if route.metric >= INFINITY else route.metric,
         seqno=route.seqno,
         expires_in=round(max(route.expires_in, 0.0), 3),
-        backup=route.backup,
+        backup=None if route.backup is None else names.get(route.backup, f"link {route.backup}"),
+        backup_link=route.backup,
         spread=route.is_spread,
     )
 

@@ -222,8 +222,9 @@ class RouteView:
     metric: int | None
     seqno: int
     expires_in: float
-    backup: int | None = None
-    """The link that takes over the moment `link` fails."""
+    backup: str | None = None
+    """The peer whose link takes over the moment `link` fails."""
+    backup_link: int | None = None
     spread: bool = False
     """Whether flows are spread over both."""
 

@@ -2,14 +2,14 @@
 
 /// A token bucket.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     rate: f64,
     tokens: f64,
     at: f64,
 }
 
 impl Bucket {
-    pub(super) fn new(per_second: u32) -> Self {
+    pub(crate) fn new(per_second: u32) -> Self {
         Self {
             rate: f64::from(per_second),
             tokens: f64::from(per_second),
@@ -18,7 +18,7 @@ impl Bucket {
     }
 
     /// Whether one more may go.
-    pub(super) fn take(&mut self, now: f64) -> bool {
+    pub(crate) fn take(&mut self, now: f64) -> bool {
         let more = (now - self.at).max(0.0) * self.rate;
         self.tokens = (self.tokens + more).min(self.rate);
         self.at = now;

@@ -25,7 +25,7 @@ pub const TAG: usize = 16;
 pub const SHORT_TAG: usize = 8;
 
 /// A secret of 32 bytes, wiped when dropped.
-pub(super) type Secret = Zeroizing<[u8; KEY]>;
+pub(crate) type Secret = Zeroizing<[u8; KEY]>;
 
 /// The transport cipher of a link. The responder picks; AES where both ends have it in hardware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Cipher {
     }
 
     /// What both ends can do best.
-    pub(super) const fn pick(mine: u8, theirs: u8) -> Option<Self> {
+    pub(crate) const fn pick(mine: u8, theirs: u8) -> Option<Self> {
         let both = mine & theirs;
         if both & Self::Aes256Gcm.bit() != 0 {
             Some(Self::Aes256Gcm)
@@ -60,21 +60,21 @@ impl Cipher {
 }
 
 /// BLAKE2s-256 over the parts, without a key.
-pub(super) fn hash(parts: &[&[u8]]) -> [u8; KEY] {
+pub(crate) fn hash(parts: &[&[u8]]) -> [u8; KEY] {
     let mut hasher = Blake2s256::new();
     parts.iter().for_each(|part| Digest::update(&mut hasher, part));
     hasher.finalize().into()
 }
 
 /// BLAKE2s-256 with a key over the parts.
-pub(super) fn derive(key: &[u8; KEY], parts: &[&[u8]]) -> Secret {
+pub(crate) fn derive(key: &[u8; KEY], parts: &[&[u8]]) -> Secret {
     let mut mac = <Blake2sMac<U32> as Mac>::new(key.into());
     parts.iter().for_each(|part| Mac::update(&mut mac, part));
     Zeroizing::new(mac.finalize_fixed().into())
 }
 
 /// BLAKE2s-128 with a key over the parts. A key of 16 bytes is filled up with zeros.
-pub(super) fn short_mac(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
+pub(crate) fn short_mac(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
     let mut padded = Zeroizing::new([0; KEY]);
     for (to, from) in padded.iter_mut().zip(key) {
         *to = *from;
@@ -86,7 +86,7 @@ pub(super) fn short_mac(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
 }
 
 /// Equality without a hint in the time it takes.
-pub(super) fn equal(one: &[u8], other: &[u8]) -> bool {
+pub(crate) fn equal(one: &[u8], other: &[u8]) -> bool {
     verify_slices_are_equal(one, other).is_ok()
 }
 
@@ -99,10 +99,10 @@ fn nonce(counter: u64) -> Nonce {
 }
 
 /// One expanded key of an AEAD.
-pub(super) struct Sealer(LessSafeKey);
+pub(crate) struct Sealer(LessSafeKey);
 
 impl Sealer {
-    pub(super) fn new(cipher: Cipher, key: &[u8; KEY]) -> Option<Self> {
+    pub(crate) fn new(cipher: Cipher, key: &[u8; KEY]) -> Option<Self> {
         let algorithm = match cipher {
             Cipher::ChaCha20Poly1305 => &CHACHA20_POLY1305,
             Cipher::Aes256Gcm => &AES_256_GCM,
@@ -111,7 +111,7 @@ impl Sealer {
     }
 
     /// Seal `body` in place and give its tag.
-    pub(super) fn seal(&self, counter: u64, aad: &[u8], body: &mut [u8]) -> Option<[u8; TAG]> {
+    pub(crate) fn seal(&self, counter: u64, aad: &[u8], body: &mut [u8]) -> Option<[u8; TAG]> {
         let tag = self
             .0
             .seal_in_place_separate_tag(nonce(counter), Aad::from(aad), body)
@@ -120,7 +120,7 @@ impl Sealer {
     }
 
     /// Open ciphertext and tag in place.
-    pub(super) fn open<'a>(&self, counter: u64, aad: &[u8], sealed: &'a mut [u8]) -> Option<&'a mut [u8]> {
+    pub(crate) fn open<'a>(&self, counter: u64, aad: &[u8], sealed: &'a mut [u8]) -> Option<&'a mut [u8]> {
         self.0.open_in_place(nonce(counter), Aad::from(aad), sealed).ok()
     }
 

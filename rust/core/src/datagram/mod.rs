@@ -18,12 +18,12 @@
 //! | `link` | one link, made of these |
 //! | [`keys`] | what lanes share |
 
-mod bucket;
+pub(crate) mod bucket;
 mod channel;
 mod config;
 mod control;
 mod cookie;
-mod crypt;
+pub(crate) mod crypt;
 mod dial;
 mod dialling;
 mod endpoint;
@@ -37,7 +37,7 @@ mod link;
 mod live;
 mod loss;
 mod mtu;
-mod noise;
+pub(crate) mod noise;
 mod offer;
 mod outgoing;
 mod roam;

@@ -16,7 +16,7 @@ const MAX_MESSAGE: usize = 1024;
 
 /// Which Noise pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pattern {
+pub(crate) enum Pattern {
     /// Neither end knows the other's key.
     Xx = 0,
     /// The initiator knows the responder's key.
@@ -108,7 +108,7 @@ impl CryptoResolver for Resolver {
 }
 
 /// A handshake under way.
-pub(super) struct Handshake {
+pub(crate) struct Handshake {
     state: HandshakeState,
     pub(super) pattern: Pattern,
 }
@@ -127,7 +127,7 @@ impl Handshake {
         header: &[u8; 8],
         ephemeral: Secret,
     ) -> Option<Self> {
-        Self::build(pattern, secret, remote, header, ephemeral, true)
+        Self::with_prologue(pattern, secret, remote, &prologue(header), ephemeral, true)
     }
 
     /// The end that is dialled.
@@ -137,24 +137,24 @@ impl Handshake {
         header: &[u8; 8],
         ephemeral: Secret,
     ) -> Option<Self> {
-        Self::build(pattern, secret, None, header, ephemeral, false)
+        Self::with_prologue(pattern, secret, None, &prologue(header), ephemeral, false)
     }
 
-    fn build(
+    /// Either end, with these bytes mixed in before the first message.
+    pub(crate) fn with_prologue(
         pattern: Pattern,
         secret: &[u8; KEY],
         remote: Option<&[u8; KEY]>,
-        header: &[u8; 8],
+        prologue: &[u8],
         ephemeral: Secret,
         initiator: bool,
     ) -> Option<Self> {
         let params: NoiseParams = pattern.name().parse().ok()?;
-        let prologue = prologue(header);
         let resolver = Resolver(std::sync::Mutex::new(Some(ephemeral)));
         let mut builder = Builder::with_resolver(params, Box::new(resolver))
             .local_private_key(secret)
             .ok()?
-            .prologue(&prologue)
+            .prologue(prologue)
             .ok()?;
         if let (Pattern::Ik, Some(remote)) = (pattern, remote) {
             builder = builder.remote_public_key(remote).ok()?;
@@ -171,7 +171,7 @@ impl Handshake {
     }
 
     /// Append the next message with `payload` to `out`.
-    pub(super) fn write(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    pub(crate) fn write(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let mut message = [0; MAX_MESSAGE];
         let length = self.state.write_message(payload, &mut message).ok()?;
         out.extend_from_slice(message.get(..length)?);
@@ -179,7 +179,7 @@ impl Handshake {
     }
 
     /// The payload of the peer's next message. A message that fails leaves the state as it was.
-    pub(super) fn read(&mut self, message: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn read(&mut self, message: &[u8]) -> Option<Vec<u8>> {
         if message.len() > MAX_MESSAGE {
             return None;
         }
@@ -190,12 +190,12 @@ impl Handshake {
     }
 
     /// The peer's static key, once it is known.
-    pub(super) fn remote(&self) -> Option<[u8; KEY]> {
+    pub(crate) fn remote(&self) -> Option<[u8; KEY]> {
         self.state.get_remote_static()?.try_into().ok()
     }
 
     /// What the finished handshake gives: the roots from initiator to responder, and back.
-    pub(super) fn split(mut self) -> Option<(Secret, Secret)> {
+    pub(crate) fn split(mut self) -> Option<(Secret, Secret)> {
         if !self.state.is_handshake_finished() {
             return None;
         }
@@ -208,7 +208,7 @@ impl Handshake {
 }
 
 /// The public key of `secret`.
-pub(super) fn public(secret: &[u8; KEY]) -> Option<[u8; KEY]> {
+pub(crate) fn public(secret: &[u8; KEY]) -> Option<[u8; KEY]> {
     let mut dh = DefaultResolver.resolve_dh(&DHChoice::Curve25519)?;
     dh.set(secret);
     dh.pubkey().try_into().ok()

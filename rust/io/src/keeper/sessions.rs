@@ -74,7 +74,7 @@ impl Sessions {
             ToKeeper::Entry(index, kind, body, _) => self.entry(index, kind, body, now),
             ToKeeper::Plain(key, speaks) => self.machine().plain(&key, speaks, now),
             ToKeeper::Unpin(key) => {
-                self.machine().unpin(&key, now);
+                self.machine().unpin(&key);
                 if let Some(peer) = self.shared.peers.known(&key) {
                     peer.pinned.store(false, Relaxed);
                 }
@@ -114,9 +114,14 @@ impl Sessions {
                     let peer = self.shared.peers.of(transport.peer());
                     peer.unanswered.store(false, Relaxed);
                     peer.set_current(Some(transport));
+                    self.paths.suspect(&peer.key, now);
                     self.retry(peer.key);
                 }
-                Action::Retire(transport) => self.shared.peers.retire(&transport),
+                Action::Retire(transport) => {
+                    self.shared.peers.retire(&transport);
+                    // Lanes let go of the keys, so that they are wiped.
+                    self.shared.wake_all();
+                }
                 Action::Unanswered { peer } | Action::Failed { peer } => {
                     self.shared.peers.of(&peer).unanswered.store(true, Relaxed);
                     self.retry(peer);
@@ -124,6 +129,11 @@ impl Sessions {
                 Action::Pinned { peer } => {
                     self.shared.peers.of(&peer).pinned.store(true, Relaxed);
                     self.shared.events.push_one(Event::Pinned(peer, now));
+                }
+                Action::KeepAlive { peer } => {
+                    let _ = self
+                        .shared
+                        .post(0, ToLane::Entry(peer, EntryKind::Padding, Vec::new()));
                 }
                 Action::Downgraded { peer } => self.shared.events.push_one(Event::Downgraded(peer, now)),
             }

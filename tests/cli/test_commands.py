@@ -345,3 +345,23 @@ def test_without_a_node_the_doctor_looks_at_the_machine(
     code = main(["--socket", str(tmp_path / "none"), "doctor", "-c", str(file)])
     shown = capsys.readouterr()
     assert code in {0, 1} and "node.not_running" in shown.out
+
+
+def test_doors_say_what_was_refused_and_what_would_let_it_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def work(run: Command, on_b: Command, a: FakeNode, b: FakeNode) -> None:
+        assert "everything, messages too" in (await run("doors")).out
+        assert "doors\topen" in (await run("status")).out
+        assert (await run("reload")).code == 0  # the settings of the reload say nothing about doors
+        shown = (await run("doors")).out
+        assert "nothing unasked, but pings" in shown and "replies only" in shown and "anyone" in shown
+        await on_b("message", "send", "--timeout", "0.2", a.address, "hello")
+        shown = (await run("doors")).out
+        key = b.node.key().public_key
+        assert f'{b.address}\tallow_messages = ["key:{key}"]' in shown
+        assert "see `zosnet doors`" in (await run("status")).out
+        found = (await run("doors", "--json", "--limit", "0")).document
+        assert found["refusals"] == [] and found["refused"]["refused_message"] >= 1
+
+    with_two(tmp_path, capsys, work)

@@ -34,6 +34,7 @@ def router(name: str) -> RouterId:
 
 
 ONE, OTHER = sorted((router("one"), router("other")), key=lambda each: each.raw)
+STRANGER = router("stranger")
 
 
 def peering(own: RouterId = ONE, **limits: int) -> Peering:
@@ -307,3 +308,46 @@ def test_the_accepting_end_of_a_link_to_oneself_waits_for_the_dialling_end() -> 
     machine.wake(LIMITS.mirror)
     assert machine.poll() == [Close(1, "it comes from this node itself")]
     assert machine.deadline() is None
+
+
+def test_a_router_that_is_not_listed_is_turned_away() -> None:
+    machine = peering()
+    machine.allow(frozenset({OTHER.public_key}), 0.0)
+    linked(machine)
+    machine.poll()
+    assert machine.recognised(1, OTHER, 1.0)
+    assert machine.poll() == []
+    machine.link_up(2, None, "tcp", SIX, 1.0)
+    assert not machine.recognised(2, STRANGER, 2.0)
+    (closed,) = machine.poll()
+    assert isinstance(closed, Close) and (closed.link, machine.peer_of(2)) == (2, None)
+    assert machine.counters() == {"peers_refused": 0, "links_unlisted": 1}
+    assert not machine.discovered(B, STRANGER, 3.0), "nor is it dialled where a beacon names it"
+
+
+def test_where_only_some_may_link_a_link_that_says_nothing_does_not_stay() -> None:
+    machine = peering()
+    machine.allow(frozenset({OTHER.public_key}), 0.0)
+    machine.link_up(1, None, "tcp", SIX, 0.0)
+    machine.link_up(2, None, "tcp", FOUR, 0.0)
+    assert machine.recognised(2, OTHER, 1.0)
+    assert machine.deadline() == machine.limits.naming
+    machine.wake(machine.limits.naming)
+    assert [action.link for action in machine.poll() if isinstance(action, Close)] == [1]
+    assert machine.deadline() is None
+
+
+def test_a_new_list_closes_the_links_of_those_who_left_it() -> None:
+    machine = peering()
+    linked(machine)
+    machine.link_up(2, None, "tcp", FOUR, 0.0)
+    assert machine.recognised(1, OTHER, 1.0) and machine.recognised(2, STRANGER, 1.0)
+    machine.poll()
+    machine.allow(frozenset({OTHER.public_key}), 2.0)
+    assert [action.link for action in machine.poll() if isinstance(action, Close)] == [2]
+    machine.allow(frozenset({STRANGER.public_key}), 3.0)
+    assert [action.link for action in machine.poll() if isinstance(action, Close)] == [1]
+    assert isinstance(state(machine), Waiting), "a wanted peer is tried again, late"
+    machine.allow(None, 4.0)
+    machine.link_up(3, None, "tcp", FOUR, 4.0)
+    assert machine.recognised(3, STRANGER, 5.0)

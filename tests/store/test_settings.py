@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zosnet.model import Endpoint, HostError, ListenAddress, UsageError
+from zosnet.model import Endpoint, HostError, ListenAddress, Prefix, PublicKey, UsageError
 from zosnet.store import places
 from zosnet.store.settings import OPTIONS, Settings, load, socket_path
 
@@ -237,3 +237,25 @@ def test_any_file_is_settings_or_a_usage_error(tmp_path_factory: pytest.TempPath
         load({"config": str(path)}, {"HOME": "/nowhere"})
     except UsageError as error:
         assert error.remedy
+
+
+def test_rules_are_parted_by_semicolons_and_everything_else_by_blanks(tmp_path: Path) -> None:
+    key = "07" * 32
+    environment = {
+        "HOME": str(tmp_path),
+        "ZOSNET_ALLOW": f"tcp/22,80 from key:{key}; udp from any;",
+        "ZOSNET_ALLOW_MESSAGES": f"key:{key} 5a6:f0c6::/32",
+        "ZOSNET_ALLOW_LINKS": f"{key},key:{key}",
+    }
+    settings = load({}, environment)
+    assert [str(rule) for rule in settings.allow] == [f"tcp/22,80 from key:{key}", "udp from any"]
+    assert settings.allow_messages == (PublicKey.parse(key), Prefix.parse("5a6:f0c6::/32"))
+    assert settings.allow_links == (PublicKey.parse(key),)
+    assert settings.allow_inbound == "none"
+    typed = load({"allow": ("icmp", "tcp/1 from any"), "allow_inbound": "ALL"}, environment)
+    assert [str(rule) for rule in typed.allow] == ["icmp from any", "tcp/1 from any"]
+    assert typed.allow_inbound == "all"
+    listed = from_file(tmp_path, 'allow = ["tcp/22 from any", "tcp/22"]')
+    assert [str(rule) for rule in listed.allow] == ["tcp/22 from any"], "the same rule"
+    with pytest.raises(UsageError, match="line 1, allow: 'tcp/x': 'x' is no port"):
+        from_file(tmp_path, 'allow = "tcp/x"')

@@ -217,8 +217,9 @@ fn errors_come_in_about_what_this_host_sent() {
     world.filter.outbound(&mut world.recent, &sent, world.now);
     let other = ipv6(&here(), &there(), TCP, &tcp(4001, 80, SYN));
     let foreign = ipv6(&there(), &here(), TCP, &tcp(80, 4000, SYN));
-    // From whom it comes says nothing: a router on the way may be anybody.
-    let error = |kind, quote: &[u8]| ipv6(&address(9, 1), &here(), ICMP, &icmp(kind, [0, 0, 5, 0], quote));
+    let from =
+        |node, kind, quote: &[u8]| ipv6(&address(node, 9), &here(), ICMP, &icmp(kind, [0, 0, 5, 0], quote));
+    let error = |kind, quote: &[u8]| from(2, kind, quote);
     for kind in 1..=4 {
         assert_eq!(world.gets_as(&KEY, &error(kind, &sent)), Verdict::Pass);
         assert_eq!(
@@ -233,6 +234,11 @@ fn errors_come_in_about_what_this_host_sent() {
             );
         }
     }
+    // Who hasn't got it can't have read it.
+    assert_eq!(
+        world.gets_as(&KEY, &from(3, 2, &sent)),
+        refused(DropReason::RefusedError)
+    );
     assert_eq!(
         world.gets_as(&KEY, &error(5, &sent)),
         refused(DropReason::RefusedService)
@@ -507,6 +513,31 @@ fn the_table_is_bounded_and_gives_up_the_shortest_first() {
 }
 
 #[test]
+fn those_whom_rules_let_in_displace_each_other_first() {
+    let limits = Limits {
+        flows: 1024,
+        per_node: 1024,
+    };
+    let mut world = World::bounded(limits);
+    world
+        .filter
+        .replace(false, &allow(None, Some(TCP), 80, 80, 0))
+        .unwrap();
+    world.sends(UDP, &udp(5000, 53));
+    for node in 3..=200 {
+        for port in 0..50 {
+            // A stranger's connection, answered: it would be remembered far longer than the question.
+            let syn = ipv6(&address(node, 1), &here(), TCP, &tcp(port, 80, SYN));
+            assert_eq!(world.gets_as(&KEY, &syn), Verdict::Pass);
+            let answer = ipv6(&here(), &address(node, 1), TCP, &tcp(80, port, SYN | ACK));
+            world.filter.outbound(&mut world.recent, &answer, world.now);
+        }
+    }
+    assert!(world.filter.figures().evicted > 8000);
+    assert_eq!(world.gets(UDP, &udp(53, 5000)), Verdict::Pass);
+}
+
+#[test]
 fn a_lane_does_not_use_what_the_table_has_forgotten() {
     let filter = Filter::new(1, Limits::default());
     let (mut one, mut other) = (Recent::default(), Recent::default());
@@ -698,4 +729,43 @@ proptest! {
         world.sends(protocol, &bytes);
         let _ = world.gets(protocol, &bytes);
     }
+}
+
+#[test]
+fn lanes_share_one_table_without_losing_count() {
+    let limits = Limits {
+        flows: 512,
+        per_node: 256,
+    };
+    let filter = Filter::new(3, limits);
+    std::thread::scope(|scope| {
+        for lane in 0..4u8 {
+            let filter = &filter;
+            scope.spawn(move || {
+                let mut recent = Recent::default();
+                for round in 0..20_000u16 {
+                    let (node, port) = (2 + (round % 5) as u8, round % 1009);
+                    let now = f64::from(round / 16);
+                    let out = ipv6(&here(), &address(node, 1), UDP, &udp(port, 53));
+                    filter.outbound(&mut recent, &out, now);
+                    let back = ipv6(&address(node, 1), &here(), UDP, &udp(53, port));
+                    let _ = filter.inbound(&mut recent, &[node; 32], &back, now);
+                    if round % 4096 == 0 {
+                        filter
+                            .replace(false, &allow(None, Some(UDP), 0, lane.into(), 0))
+                            .unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let figures = filter.figures();
+    assert!(figures.flows <= 512, "{figures:?}");
+    // Every flow is still found by the hand that sweeps: once they have run out, others take their places.
+    let mut recent = Recent::default();
+    for port in 0..4096 {
+        let out = ipv6(&here(), &address(9, 1), UDP, &udp(port, 53));
+        filter.outbound(&mut recent, &out, 10_000.0 + f64::from(port) * 200.0);
+    }
+    assert!(filter.figures().flows <= 32, "{:?}", filter.figures());
 }

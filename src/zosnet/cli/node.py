@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import click
 
@@ -58,12 +59,18 @@ def status(ctx: click.Context, as_json: bool) -> None:
             ("peers", f"{found['peers_linked']} linked, {found['peers_wanted']} wanted"),
             ("sessions", _sessions(found["sessions"], found["pins"])),
             ("routes", f"{found['routes']} in use, {found['queries']} asked for"),
+            ("doors", _doors(found)),
             ("traffic", f"{size(found['tx_bytes'])} sent, {size(found['rx_bytes'])} received"),
             ("up", f"{duration(found['uptime'])}, version {found['version']}"),
         ]
     )
     for finding in found["findings"]:
         say(f"{finding['severity']}: {finding['text']}")
+
+
+def _doors(found: dict[str, Any]) -> str:
+    refused = f"{found['refused']} refused: see `zosnet doors`" if found["refused"] else "nothing refused"
+    return "open" if found["inbound"] == "all" else f"closed, {refused}"
 
 
 def _sessions(by_suite: dict[str, int], pins: int) -> str:

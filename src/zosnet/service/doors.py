@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address
+from typing import Literal
 
 from zosnet.access import Doors, compile_doors, explain
 from zosnet.access.inbound import source_text
 from zosnet.dataplane.protocol import Dataplane, Refusal
 from zosnet.model.keys import PublicKey
+from zosnet.service.peering import Peering
 from zosnet.service.views import DoorsView, RefusalView, RuleView
 from zosnet.store.settings import Settings
 
-__all__ = ["allowed_links", "apply", "doors_of", "refusal_views", "view"]
+__all__ = ["apply", "mode", "refused", "view"]
 
 _REFUSED = "drop."
 _FAMILY = "drop.refused_"
@@ -28,12 +30,18 @@ def allowed_links(settings: Settings) -> frozenset[PublicKey] | None:
     return frozenset(settings.allow_links) or None
 
 
-def apply(settings: Settings, dataplane: Dataplane) -> None:
-    """Tell the data plane. Raises UsageError for more rules than it takes."""
+def mode(settings: Settings) -> Literal["none", "all"]:
+    """What may come in, beside what rules allow."""
+    return "all" if settings.allow_inbound == "all" else "none"
+
+
+def apply(settings: Settings, dataplane: Dataplane, peering: Peering, now: float) -> None:
+    """Tell all that enforce it. Raises UsageError for more rules than the data plane takes."""
     doors = doors_of(settings)
     dataplane.replace_filter(doors.open, compile_doors(doors))
     keys = allowed_links(settings)
     dataplane.replace_allowed_links(None if keys is None else sorted(key.raw for key in keys))
+    peering.allow(keys, now)
 
 
 def view(settings: Settings, dataplane: Dataplane, now: float) -> DoorsView:
@@ -46,17 +54,22 @@ def view(settings: Settings, dataplane: Dataplane, now: float) -> DoorsView:
     counted = [RuleView(text, hits[number] if number < len(hits) else 0) for number, text in enumerate(texts)]
     counters = dataplane.counters()
     return DoorsView(
-        inbound="all" if settings.allow_inbound == "all" else "none",
+        inbound=mode(settings),
         rules=counted[: len(settings.allow)],
         messages=counted[len(settings.allow) :],
         links=[key.hex for key in settings.allow_links],
         flows=counters.get("flows", 0),
-        refused=_refused(counters),
+        refused=_by_reason(counters),
         refusals=refusal_views(dataplane.refusals(), now),
     )
 
 
-def _refused(counters: Mapping[str, int]) -> dict[str, int]:
+def refused(counters: Mapping[str, int]) -> int:
+    """How much was not let in."""
+    return sum(_by_reason(counters).values())
+
+
+def _by_reason(counters: Mapping[str, int]) -> dict[str, int]:
     return {
         name.removeprefix(_REFUSED): count
         for name, count in counters.items()

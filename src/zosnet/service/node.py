@@ -2,9 +2,8 @@
 
     start ── inside a task group that the caller owns ──> running ── stop ──> retire, flush, close
 
-Everything that waits lives in the caller's task group. `stop` only says that the end is wanted; whoever
-runs the
-node awaits `stopping` and then calls `finish`, so that servers can be stopped in the right order around it.
+Everything that waits lives in the caller's task group. `stop` only says that the end is wanted. Whoever runs
+the node awaits `stopping` and calls `finish`: so servers can be stopped in the right order around it.
 """
 
 from __future__ import annotations
@@ -97,7 +96,7 @@ class Node:
             public.subnet(), public.address(), magic, inject=self._dataplane.inject, clock=self._clock
         )
         self._dataplane.watch_probe(magic)
-        self._set_doors(self.settings)
+        doors.apply(self.settings, self._dataplane, self._peering, self._clock())
         self._driver = Driver(
             self._dataplane,
             self._speaker,
@@ -110,11 +109,6 @@ class Node:
         )
         self.messages.attach(nudge=self._driver.nudge, spawn=self._spawn)
         self.sessions.attach(spawn=self._spawn)
-
-    def _set_doors(self, settings: Settings) -> None:
-        """Who may come in, and who may link. Raises UsageError for more rules than there is room for."""
-        doors.apply(settings, self._dataplane)
-        self._peering.allow(doors.allowed_links(settings), self._clock())
 
     # --- its life
 
@@ -250,6 +244,8 @@ class Node:
             queries=len(self._speaker.queries(self._clock())),
             tx_bytes=sum(link.tx_bytes for link in stats),
             rx_bytes=sum(link.rx_bytes for link in stats),
+            inbound=doors.mode(self.settings),
+            refused=doors.refused(self._dataplane.counters()),
             findings=self._findings(peers),
             sessions=dict(Counter(session.suite for session in self.sessions.stats())),
             pins=self.sessions.pin_count,
@@ -371,7 +367,7 @@ class Node:
         try:
             new = await asyncio.to_thread(self._read_settings)
             topics = await asyncio.to_thread(self.messages.read_topics, new)
-            self._set_doors(new)
+            doors.apply(new, self._dataplane, self._peering, self._clock())
         except ZosnetError as error:
             log.error("reload_failed reason=%r", error.message)
             self._trouble["reload.failed"] = views.Finding(

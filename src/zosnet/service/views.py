@@ -86,6 +86,10 @@ class Status:
     """How many there are, by suite."""
     pins: int
     """How many nodes are held to our suite."""
+    inbound: Literal["none", "all"] = "none"
+    """What may come in unasked, beside what rules allow."""
+    refused: int = 0
+    """Packets and messages that were not let in."""
     schema: Literal["zosnet.status/1"] = "zosnet.status/1"
 
 

@@ -123,10 +123,11 @@ impl Flow {
         bits & GONE == 0 && now.saturating_sub(self.touched.load(Relaxed)) <= lifetime(key.protocol(), bits)
     }
 
-    /// When it will be forgotten if nothing more comes.
-    pub fn deadline(&self, key: &FlowKey) -> u32 {
+    /// Which of two is missed more: whether this host began it, and when it runs out if nothing more comes.
+    pub fn worth(&self, key: &FlowKey) -> (bool, u32) {
         let bits = self.bits.load(Relaxed);
-        self.touched.load(Relaxed) + lifetime(key.protocol(), bits)
+        let deadline = self.touched.load(Relaxed) + lifetime(key.protocol(), bits);
+        (bits & INWARD == 0, deadline)
     }
 
     /// Another packet: these bits were seen. Writes only what is news, so that lanes don't fight for the line.

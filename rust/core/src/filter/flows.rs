@@ -1,7 +1,8 @@
 //! The table of live flows: shared between lanes, in shards, bounded in all and per remote node.
 //!
 //! A lane looks first in its own [`Recent`], without any lock. Flows that have run out are swept when others
-//! come; in a full table the one goes that would run out first, of a few.
+//! come; in a full table the one goes that would run out first, of a few, and one that a rule let in before all
+//! that this host began: the rule knows it again.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
@@ -233,22 +234,22 @@ impl Shard {
         }
     }
 
-    /// Of the next few, those of `node` if one is named, drop the one that would run out first. How many lived of
-    /// those that went; None when none could go.
+    /// Of the next few, those of `node` if one is named, drop the one that is missed least. How many lived of those
+    /// that went; None when none could go.
     fn evict(&mut self, count: usize, node: Option<u64>, now: u32) -> Option<u64> {
-        let mut victim: Option<(u32, FlowKey)> = None;
+        let mut victim: Option<((bool, u32), FlowKey)> = None;
         for _ in 0..count.min(self.hand.len()) {
             let key = self.hand.pop_front()?;
             let flow = self.flows.get(&key);
-            let deadline = flow.map_or(0, |flow| flow.deadline(&key));
+            let worth = flow.map_or((false, 0), |flow| flow.worth(&key));
             let eligible = node.is_none_or(|node| node == key.node());
-            if !eligible || victim.is_some_and(|(earliest, _)| earliest <= deadline) {
+            if !eligible || victim.is_some_and(|(least, _)| least <= worth) {
                 self.hand.push_back(key);
-            } else if let Some((_, spared)) = victim.replace((deadline, key)) {
+            } else if let Some((_, spared)) = victim.replace((worth, key)) {
                 self.hand.push_back(spared);
             }
         }
-        let (deadline, key) = victim?;
+        let ((_, deadline), key) = victim?;
         self.remove(&key);
         Some(u64::from(deadline >= now))
     }

@@ -245,13 +245,15 @@ impl Filter {
         }
     }
 
-    /// Whether an error quotes a packet that this host has sent.
+    /// Whether an error quotes a packet that this host has sent to the node that complains: nobody else can have
+    /// read it, as transit nodes see it sealed, and report out of band ([`crate::icmp::recover`]).
     fn is_about_us(&self, recent: &mut Recent, error: &Packet<'_>, now: u32) -> bool {
         let Ok(quoted) = Packet::read_quote(error.quote) else {
             return false;
         };
         let later = quoted.piece.is_some_and(|piece| piece.from > 0);
-        if quoted.src != error.dst || later || (quoted.protocol == ICMPV6 && quoted.kind != ECHO_REQUEST) {
+        let theirs = quoted.src == error.dst && quoted.dst >> 64 == error.src >> 64;
+        if !theirs || later || (quoted.protocol == ICMPV6 && quoted.kind != ECHO_REQUEST) {
             return false;
         }
         let flow = self.flows.find(recent, &FlowKey::outbound(&quoted), now);

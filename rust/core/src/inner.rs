@@ -51,7 +51,8 @@ pub fn write(kind: InnerType, out: &mut [u8]) -> Result<(), InnerError> {
 /// The spare bytes of a node that speaks the suite `zosnet`. Stock nodes ignore them, and they are authenticated.
 const SPEAKS_SESSIONS: [u8; 2] = [0x5a, 0x01];
 
-/// Say in an inner header that this node speaks the suite `zosnet`.
+/// Say in the inner header of an L3 packet that this node speaks the suite `zosnet`. Not in messages: stock nodes
+/// make acknowledgements out of what they acknowledge, spare bytes included.
 #[inline]
 pub fn mark(header: &mut [u8]) {
     if let Some(spare) = header.get_mut(2..INNER_HEADER) {
@@ -63,7 +64,7 @@ pub fn mark(header: &mut [u8]) {
 #[inline]
 #[must_use]
 pub fn speaks_sessions(plaintext: &[u8]) -> bool {
-    plaintext.get(2..INNER_HEADER) == Some(&SPEAKS_SESSIONS)
+    plaintext.get(1) == Some(&(InnerType::L3 as u8)) && plaintext.get(2..INNER_HEADER) == Some(&SPEAKS_SESSIONS)
 }
 
 /// Split a plaintext in its type and its body. The two spare bytes are ignored.

@@ -61,8 +61,11 @@ fn a_paused_reader_slows_the_sender_and_nothing_is_lost() {
     assert!(!world.nodes[1].control.contains_key(&there));
     let queued = world.link(0).queued;
     assert!((700_000..950_000).contains(&queued), "{queued}");
+    world.run(0.2);
     world.nodes[1].endpoint.pause(there, false);
     world.drain(1);
+    world.run(0.1);
+    assert!(world.link(0).queued < queued, "the sender isn't told of the room");
     world.run(10.0);
     assert!(world.nodes[1].control[&there] == sent);
 }

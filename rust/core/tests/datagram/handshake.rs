@@ -265,3 +265,16 @@ fn dials_that_cross_give_two_links_that_stay() {
     assert_eq!((world.links(0).len(), world.links(1).len()), (2, 2));
     assert_eq!((world.downs(0), world.downs(1)), (vec![], vec![]));
 }
+
+#[test]
+fn an_ipv4_peer_on_a_socket_for_both_is_an_ipv4_peer() {
+    let mut world = World::new(16, vec![config(0), config(1)]);
+    world.dial(0, 1, None, 5.0);
+    let mapped = "[::ffff:10.0.0.1]:9652".parse().unwrap();
+    let mut initiation = world.flights.pop_first().unwrap().1.datagram;
+    let now = world.now;
+    world.nodes[1].endpoint.receive(&mut initiation, mapped, now);
+    world.drain(1);
+    world.run(1.0);
+    assert_eq!(world.link(1).remote, "10.0.0.1:9652".parse().unwrap());
+}

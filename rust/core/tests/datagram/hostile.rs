@@ -1,6 +1,6 @@
 //! What a network full of enemies does to a node: nothing but counters.
 
-use crate::world::{Flight, Numbers, World, address, config};
+use crate::world::{Flight, Numbers, World, address, config, pattern};
 use proptest::prelude::*;
 use zosnet_core::datagram::Status;
 
@@ -191,4 +191,74 @@ fn a_slow_flood_leaves_only_as_many_half_open_as_are_taken_on_trust() {
     let limit = config(1).limits.cookies_from;
     assert_eq!(world.nodes[1].endpoint.half_open(), limit);
     assert!(world.nodes[1].endpoint.counters().cookies > 200);
+}
+
+/// A frame inside a control datagram.
+fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind][..], &(body.len() as u16).to_be_bytes(), body].concat()
+}
+
+#[test]
+fn a_peer_that_lies_in_its_frames_harms_only_its_link() {
+    let mut world = running();
+    let (here, there) = (world.link(0).link, world.link(1).link);
+    let sent = pattern(5000);
+    world.push(1, there, &sent);
+    let lie = |world: &mut World, plaintext: &[u8]| {
+        let now = world.now;
+        world.nodes[1]
+            .endpoint
+            .receive_plaintext(there, plaintext, address(0), now);
+        world.drain(1);
+    };
+    // Bytes that were never sent are acknowledged.
+    for next in [5001u64, 1 << 40, u64::MAX] {
+        let ack = [&next.to_be_bytes()[..], &[0xff; 4], &[0xff; 16]].concat();
+        lie(&mut world, &frame(4, &ack));
+    }
+    assert_eq!(world.nodes[1].endpoint.counters().bad_frame, 3);
+    assert_eq!(world.link(1).queued, 5000);
+    // Data lies beyond all windows, or comes in pieces of one byte with gaps between them.
+    for offset in [300_000u64, 1 << 40, u64::MAX] {
+        lie(
+            &mut world,
+            &frame(3, &[&offset.to_be_bytes()[..], b"xyz"].concat()),
+        );
+    }
+    for piece in 0..5000u64 {
+        lie(
+            &mut world,
+            &frame(3, &[&(2 * piece + 1).to_be_bytes()[..], b"x"].concat()),
+        );
+    }
+    assert_eq!(world.nodes[1].control.get(&there), None);
+    // What fills the gaps is taken up to the first piece that there was no room for.
+    world.tape.clear();
+    for piece in 0..5000u64 {
+        lie(
+            &mut world,
+            &frame(3, &[&(2 * piece).to_be_bytes()[..], b"y"].concat()),
+        );
+    }
+    assert_eq!(world.nodes[1].control[&there].len(), 2049);
+    world.run(1.0);
+    assert!(world.nodes[0].control[&here] == sent);
+}
+
+#[test]
+fn a_finish_from_elsewhere_finishes_nothing() {
+    let mut world = World::pair(5);
+    world.record = true;
+    world.path.drops = Some(|flight| flight.datagram[0] == 0x13);
+    world.dial(0, 1, None, 5.0);
+    world.run(0.1);
+    let finish = world.tape.iter().find(|(_, flight)| flight.datagram[0] == 0x13);
+    let mut flight = finish.unwrap().1.clone();
+    flight.from = address(66);
+    world.deliver_at(world.now, flight);
+    world.run(0.1);
+    assert!(!world.is_up(1));
+    world.path.drops = None;
+    world.run(1.0);
+    assert!(world.is_up(0) && world.is_up(1));
 }

@@ -1,6 +1,7 @@
 //! `udp://` links between endpoints in memory, over a network that does everything to datagrams.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod chaos;
 mod control;
 mod handshake;
 mod hostile;

@@ -61,6 +61,8 @@ fn a_quiet_link_stays_with_a_few_datagrams_a_minute() {
     assert!(world.is_up(0) && world.is_up(1));
     let sent = world.tape.len();
     assert!((30..150).contains(&sent), "{sent}");
+    let times: Vec<f64> = world.tape.iter().map(|(at, _)| *at).collect();
+    assert!(times.windows(2).all(|pair| pair[1] - pair[0] < 20.1));
     assert_eq!(world.stalls(0), vec![]);
 }
 

@@ -64,7 +64,8 @@ pub fn mark(header: &mut [u8]) {
 #[inline]
 #[must_use]
 pub fn speaks_sessions(plaintext: &[u8]) -> bool {
-    plaintext.get(1) == Some(&(InnerType::L3 as u8)) && plaintext.get(2..INNER_HEADER) == Some(&SPEAKS_SESSIONS)
+    plaintext.get(1) == Some(&(InnerType::L3 as u8))
+        && plaintext.get(2..INNER_HEADER) == Some(&SPEAKS_SESSIONS)
 }
 
 /// Split a plaintext in its type and its body. The two spare bytes are ignored.

@@ -21,7 +21,9 @@ const WANT_AGAIN: u64 = 200;
 pub struct Peer {
     /// Its X25519 key.
     pub key: [u8; 32],
-    /// The /64 that belongs to the key.
+    /// The address that belongs to the key.
+    pub address: [u8; 16],
+    /// Its /64.
     pub prefix: u64,
     /// Nothing of Mycelium's suite is taken from it, or sent to it.
     pub pinned: AtomicBool,
@@ -38,9 +40,11 @@ pub struct Peer {
 
 impl Peer {
     fn new(key: [u8; 32]) -> Self {
+        let address = address_of(&key);
         Self {
             key,
-            prefix: upper(&address_of(&key)),
+            address,
+            prefix: upper(&address),
             pinned: AtomicBool::new(false),
             unanswered: AtomicBool::new(false),
             path_frame: AtomicU32::new(FRAME_RELAYED as u32),

@@ -278,7 +278,7 @@ impl Lane {
 
     fn message_from(&mut self, inbound: &Inbound, body: Vec<u8>) {
         self.count(Counter::Opened, 1);
-        let source = (u128::from(inbound.peer.prefix) << 64).to_be_bytes();
+        let source = inbound.peer.address;
         if !self.lets_message_in(&inbound.peer.key, &source, &body) {
             return;
         }

@@ -317,10 +317,7 @@ impl Lane {
     }
 
     fn send_body(&mut self, way: Way<'_>, session: &Session, body: &[u8]) {
-        let (mut prefix, sessions) = (
-            way.prefix(InnerType::Message, false),
-            &mut self.sessions,
-        );
+        let (mut prefix, sessions) = (way.prefix(InnerType::Message, false), &mut self.sessions);
         let sent = self.carrier.append(way.link, body.len() + COST, |tail| {
             usize::from(seal_into(tail, &mut prefix, sessions, session, [body, &[]]))
         });

@@ -29,7 +29,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import measure, peers
+from bench import measure, peers, rivals
 from bench.netlab import Lab, LabError, family
 from bench.report import Run, tables, verdict_lines, verdicts
 from bench.scenarios import SCENARIOS, Options, Scenario, Trial
@@ -41,7 +41,12 @@ PACKAGES = {
     "nsenter": "util-linux",
     "nft": "nftables",
 }
-DEFAULT_PEERS = "veth,tunlimit-gso-aes,mycelium-tcp,mycelium-quic,zosnet-tcp,zosnet-quic"
+#: Every overlay that there is an adapter for.
+EVERY = (*peers.ALL, *rivals.RIVALS)
+DEFAULT_PEERS = (
+    "veth,tunlimit-gso-aes,mycelium-tcp,mycelium-quic,wireguard-go,boringtun,gotatun,nebula,yggdrasil,easytier,"
+    "zosnet-tcp,zosnet-quic,zosnet-udp,zosnet-udp-doors"
+)
 
 
 def say(text: str) -> None:
@@ -74,7 +79,7 @@ def turn(path: str) -> Iterator[None]:
 
 def chosen(names: str) -> list[type[peers.Peer]]:
     """The adapters of these names, in this order. Raises LabError for one that cannot run here."""
-    known = {peer.name: peer for peer in peers.ALL}
+    known = {peer.name: peer for peer in EVERY}
     found = []
     for name in names.split(","):
         if name not in known:
@@ -215,7 +220,7 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("target/bench-overlay.json"), help="default: %(default)s"
     )
     listed = commands.add_parser("list", help="which overlays can run here")
-    listed.set_defaults(peers=",".join(peer.name for peer in peers.ALL))
+    listed.set_defaults(peers=",".join(peer.name for peer in EVERY))
     shown = commands.add_parser("show", help="tables and verdicts out of result files")
     shown.add_argument("files", nargs="+")
     profiled = commands.add_parser("profile", help="where the CPU time of an overlay goes")

@@ -145,6 +145,7 @@ class Keyed(Peer):
     """An overlay whose node address comes from a 32-byte X25519 secret in a file."""
 
     protocol = "tcp"
+    port = LISTEN_PORT
 
     def prepare(self, lab: Lab) -> None:
         self._addresses = {}
@@ -163,32 +164,37 @@ class Keyed(Peer):
     def endpoints(self, lab: Lab, node: Node) -> list[str]:
         """Whom the node dials, one endpoint a link."""
         return [
-            f"{self.protocol}://{end.peer_ip}:{LISTEN_PORT}"
+            f"{self.protocol}://{end.peer_ip}:{self.port}"
             for end in node.attachments
             if len(lab.nodes) == 2 or NUMBER[end.peer] > NUMBER[node.name]
         ]
+
+    variable = ""
+    executable = ""
+
+    def binary(self) -> str:
+        """The path of its program; its bare name when there is none."""
+        return program(self.variable, self.executable) or self.executable
+
+    def missing(self) -> str:
+        found = program(self.variable, self.executable)
+        return "" if found else f"no {self.executable} program: say where with {self.variable}"
+
+    def version(self) -> str:
+        return run(self.binary(), "--version").strip()
 
 
 class Mycelium(Keyed):
     """The real Mycelium, from MYCELIUM_BIN."""
 
     name, note = "mycelium-tcp", "tcp:// links"
-
-    @staticmethod
-    def binary() -> str | None:
-        return program("MYCELIUM_BIN", "mycelium")
-
-    def missing(self) -> str:
-        return "" if self.binary() else "no mycelium program: say where with MYCELIUM_BIN"
-
-    def version(self) -> str:
-        return run(self.binary() or "", "--version").strip()
+    variable, executable = "MYCELIUM_BIN", "mycelium"
 
     def start(self, lab: Lab) -> None:
         for node in lab.nodes.values():
             endpoints = self.endpoints(lab, node)
             lab.daemon(
-                node, self.binary() or "", "--silent", "-k", "key.bin", "--tun-name", f"myc{node.name}",
+                node, self.binary(), "--silent", "-k", "key.bin", "--tun-name", f"myc{node.name}",
                 "--disable-peer-discovery", "-t", LISTEN_PORT, "-q", LISTEN_PORT,
                 *(["--peers", *endpoints] if endpoints else []),
             )  # fmt: skip
@@ -211,34 +217,47 @@ class MyceliumQuicMtu(MyceliumQuic):
 
 
 class Zosnet(Keyed):
-    """Our own node, in Mycelium's session suite."""
+    """Our own node, in Mycelium's session suite: what it is beside stock nodes."""
 
-    name, note = "zosnet-tcp", "tcp:// links"
-
-    @staticmethod
-    def binary() -> str | None:
-        return program("ZOSNET_BIN", "zosnet")
-
-    def missing(self) -> str:
-        return "" if self.binary() else "no zosnet program: make dev, or say where with ZOSNET_BIN"
-
-    def version(self) -> str:
-        return run(self.binary() or "", "--version").strip()
+    name, note = "zosnet-tcp", "tcp:// links, Mycelium's suite"
+    variable, executable = "ZOSNET_BIN", "zosnet"
+    options: tuple[str, ...] = ("--no-session-suite",)
+    doors: tuple[str, ...] = ("--allow-inbound", "all")
 
     def start(self, lab: Lab) -> None:
         for node in lab.nodes.values():
             endpoints = self.endpoints(lab, node)
             lab.daemon(
-                node, self.binary() or "", "up", "--key-file", "key.bin", "--tun-name", f"zos{node.name}",
+                node, self.binary(), "up", "--key-file", "key.bin", "--tun-name", f"zos{node.name}",
                 "--state-dir", node.directory / "state", "--socket", node.directory / "api.sock",
                 "--tcp-listen-port", LISTEN_PORT, "--quic-listen-port", LISTEN_PORT,
-                "--disable-peer-discovery", "--allow", "any from any",
+                "--disable-peer-discovery", *self.doors, *self.options,
                 *(word for endpoint in endpoints for word in ("--peers", endpoint)),
             )  # fmt: skip
 
 
 class ZosnetQuic(Zosnet):
-    name, protocol, note = "zosnet-quic", "quic", "quic:// links"
+    name, protocol, note = "zosnet-quic", "quic", "quic:// links, Mycelium's suite"
+
+
+class ZosnetUdp(Zosnet):
+    """Our own node as it is among its like: datagram links, sessions with forward secrecy."""
+
+    name, protocol, note = "zosnet-udp", "udp", "udp:// links, our own suite"
+    options = ()
+    port = 9652
+
+
+class ZosnetUdpClosed(ZosnetUdp):
+    """The same behind a door with a rule for each service, so that every packet passes the filter."""
+
+    name, note = "zosnet-udp-doors", "the same, doors closed but for what is measured"
+    doors = ("--allow", "any from any")
+
+
+class ZosnetSession(Zosnet):
+    name, note = "zosnet-tcp-suite", "tcp:// links, our own suite"
+    options = ()
 
 
 class Custom(Peer):
@@ -281,5 +300,5 @@ class Custom(Peer):
 
 ALL: tuple[type[Peer], ...] = (
     Veth, TunLimit, TunLimitGso, TunLimitAes, Mycelium, MyceliumQuic, MyceliumQuicMtu, Zosnet, ZosnetQuic,
-    Custom,
+    ZosnetUdp, ZosnetUdpClosed, ZosnetSession, Custom,
 )  # fmt: skip

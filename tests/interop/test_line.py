@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -68,6 +69,15 @@ def test_we_carry_bulk_between_two_of_theirs(line: Line) -> None:
 def test_they_carry_bulk_between_two_of_ours(line: Line) -> None:
     transfer(line.our_end, line.our_relay, 30)
     transfer(line.our_relay, line.our_end, 30)
+
+
+def test_our_own_suite_passes_through_their_relay(line: Line) -> None:
+    line.our_end.awaits(line.our_relay)
+    sessions = json.loads(line.our_end.cli("sessions", "--json"))["sessions"]
+    ours = [session for session in sessions if session["state"] == "established"]
+    assert [(session["address"], session["suite"], session["via"]) for session in ours] == [
+        (line.our_relay.address, "zosnet", "relayed")
+    ]
 
 
 def test_bulk_crosses_both_kinds_of_relay(line: Line) -> None:

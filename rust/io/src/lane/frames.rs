@@ -18,7 +18,7 @@ use zosnet_core::forward::DropReason;
 use zosnet_core::fragments;
 use zosnet_core::frame::{DATA_HEADER, DataHeader, PACKET_HEADER};
 use zosnet_core::icmp::Problem;
-use zosnet_core::offload::{Checksums, VirtioNetHdr, split_as};
+use zosnet_core::offload::{Checksums, Gso, VirtioNetHdr, split_as};
 use zosnet_core::session::{self, ENTRY_HEADER, EntryKind, HEADER, OVERHEAD, RESERVED_IID, TAG, Transport};
 
 use crate::counters::Counter;
@@ -83,6 +83,21 @@ fn class_of(packet: &[u8]) -> u8 {
         [first, second, ..] if first >> 4 == 4 => *second,
         _ => 0,
     }
+}
+
+/// The longest packet that cutting will make of a super-packet; of another one its own length.
+fn segment_length(header: VirtioNetHdr, packet: &[u8]) -> usize {
+    if header.gso_type == 0 {
+        return packet.len();
+    }
+    // What is checksummed begins where TCP's or UDP's header does; the upper half of a TCP header's 13th byte is its
+    // length in words.
+    let transport = usize::from(header.csum_start);
+    let own = match header.gso() {
+        Ok(Gso::UdpL4) => 8,
+        _ => usize::from(packet.get(transport + 12).copied().unwrap_or(0) >> 4) * 4,
+    };
+    packet.len().min(transport + own + usize::from(header.gso_size))
 }
 
 /// Append an entry that is a whole IP packet, in two parts.
@@ -164,35 +179,24 @@ impl Lane {
     ) {
         let class = class_of(packet);
         let longest = road.longest_packet();
+        if segment_length(header, packet) > longest {
+            return self.too_long(transport, road, header, packet);
+        }
         if header.gso_type == 0 {
             self.count(Counter::TunRx, 1);
-            if packet.len() > longest {
-                return self.too_long(transport, road, header, packet);
-            }
             let entry = ENTRY_HEADER + packet.len();
             if entry <= road.longest.saturating_sub(OVERHEAD) / 2 {
                 return self.share_frame(transport, road, class, header, packet);
             }
         }
         self.close_frame();
-        let (mut count, mut too_long, mut bytes) = (0u64, false, 0u64);
+        let mut count = 0;
         let outcome = split_as(Checksums::Partial, header, packet, |head, body, partial| {
-            let length = head.len() + body.len();
-            if length > longest {
-                too_long = true;
-                return;
-            }
-            let sent = self.emit(transport, road, class, ENTRY_HEADER + length, |bytes| {
+            let length = ENTRY_HEADER + head.len() + body.len();
+            count += u64::from(self.emit(transport, road, class, length, |bytes| {
                 add_packet(bytes, head, body, partial);
-            });
-            if sent {
-                count += 1;
-                bytes += length as u64;
-            }
+            }));
         });
-        if too_long {
-            return self.refuse_too_long(road, packet);
-        }
         if outcome.is_err() {
             self.carrier.dropped(DropReason::BadOffload, 1);
         }
@@ -206,23 +210,24 @@ impl Lane {
     /// A packet that no frame to its destination holds: the host makes smaller ones, or below the least MTU of
     /// IPv6 it is cut up.
     fn too_long(&mut self, transport: &Arc<Transport>, road: &Road, header: VirtioNetHdr, packet: &mut [u8]) {
-        if packet.len() > MIN_MTU.max(road.longest_packet()) {
+        if segment_length(header, packet) > MIN_MTU.max(road.longest_packet()) {
             return self.refuse_too_long(road, packet);
         }
-        let mut whole = Vec::new();
+        let room = road.longest.saturating_sub(OVERHEAD + ENTRY_HEADER + 1);
         // The receiver sees no packet, only pieces: its checksum must be complete.
         let outcome = split_as(Checksums::Complete, header, packet, |head, body, _| {
-            whole = [head, body].concat();
+            let number = self.fragments.number();
+            for piece in fragments::cut(number, &[head, body].concat(), room) {
+                self.send_entry(transport, road, EntryKind::Fragment, &piece);
+            }
         });
-        if outcome.is_err() {
-            return self.carrier.dropped(DropReason::BadOffload, 1);
+        match outcome {
+            Ok(count) => {
+                self.count(Counter::TunRx, count as u64);
+                self.count(Counter::Fragmented, count as u64);
+            }
+            Err(_) => self.carrier.dropped(DropReason::BadOffload, 1),
         }
-        let number = self.fragments.number();
-        let room = road.longest.saturating_sub(OVERHEAD + ENTRY_HEADER + 1);
-        for piece in fragments::cut(number, &whole, room) {
-            self.send_entry(transport, road, EntryKind::Fragment, &piece);
-        }
-        self.count(Counter::Fragmented, 1);
         self.settle_outbox(false);
     }
 

@@ -25,9 +25,7 @@ def sessions(node: Node) -> list[dict[str, Any]]:
     ]
 
 
-def moved(
-    source: Node, target: Node, mib: int, *, mbit: float = 0
-) -> tuple[Transfer, Payload, str]:
+def moved(source: Node, target: Node, mib: int, *, mbit: float = 0) -> tuple[Transfer, Payload, str]:
     """A file on its way from one node to the other."""
     sent = Payload(source.host, "sent", mib * MIB, in_memory=True)
     came = Payload(target.host, "came", mib * MIB, in_memory=True)

@@ -40,7 +40,7 @@ fn addresses(listed: Vec<(String, u16)>) -> PyResult<Vec<SocketAddr>> {
         .collect()
 }
 
-fn keys(listed: &[Vec<u8>]) -> PyResult<Vec<[u8; 32]>> {
+fn key_list(listed: &[Vec<u8>]) -> PyResult<Vec<[u8; 32]>> {
     listed.iter().map(|key| array(key, "key")).collect()
 }
 
@@ -87,7 +87,7 @@ impl Core {
             },
             max_packet: max_link_mtu,
             session_suite,
-            pins: keys(&pins)?,
+            pins: key_list(&pins)?,
             lanes,
             firewall_mark,
             router_id_text,
@@ -164,9 +164,9 @@ impl Core {
         detached(py, || self.0.forget_pin(key))
     }
 
-    #[pyo3(signature = (allowed))]
-    fn replace_allowed_links(&self, py: Python<'_>, allowed: Option<Vec<Vec<u8>>>) -> PyResult<()> {
-        let allowed = allowed.map(|allowed| keys(&allowed)).transpose()?;
+    #[pyo3(signature = (keys))]
+    fn replace_allowed_links(&self, py: Python<'_>, keys: Option<Vec<Vec<u8>>>) -> PyResult<()> {
+        let allowed = keys.map(|keys| key_list(&keys)).transpose()?;
         detached(py, || self.0.allow_links(allowed))
     }
 

@@ -114,12 +114,12 @@ impl Lane {
             }
             Some(session::INITIATION..=session::UNKNOWN) => {
                 let bytes = buffer.get(range).unwrap_or_default();
-                self.to_keeper(ToKeeper::Frame(bytes.to_vec(), message.from));
+                self.tell_keeper(ToKeeper::Frame(bytes.to_vec(), message.from));
                 false
             }
             Some(kind) if datagram::TYPES.contains(&kind) => {
                 let bytes = buffer.get(range).unwrap_or_default();
-                self.to_keeper(ToKeeper::Datagram(bytes.to_vec(), message.from, link.is_some()));
+                self.tell_keeper(ToKeeper::Datagram(bytes.to_vec(), message.from, link.is_some()));
                 false
             }
             _ => {
@@ -130,7 +130,7 @@ impl Lane {
     }
 
     /// Hand something to the keeper; under a flood it is dropped and counted.
-    pub(super) fn to_keeper(&mut self, item: ToKeeper) {
+    pub(super) fn tell_keeper(&mut self, item: ToKeeper) {
         if !self.shared.keeper.post(item) {
             self.count(Counter::KeeperFull, 1);
         }
@@ -154,7 +154,7 @@ impl Lane {
             if self.hints.allow(self.carrier.now)
                 && let Some(from) = from
             {
-                self.to_keeper(ToKeeper::Strange(index, from));
+                self.tell_keeper(ToKeeper::Strange(index, from));
             }
             return self.carrier.dropped(DropReason::NoSession, 1);
         };
@@ -163,7 +163,7 @@ impl Lane {
                 let length = plaintext.len();
                 inbound.transport.note_heard(self.carrier.now);
                 if !inbound.heard.load(Relaxed) && !inbound.heard.swap(true, Ordering::Relaxed) {
-                    self.to_keeper(ToKeeper::Heard(index));
+                    self.tell_keeper(ToKeeper::Heard(index));
                 }
                 let start = range.start + HEADER;
                 self.entries_in(buffer, start..start + length, &inbound, arrival);
@@ -210,7 +210,7 @@ impl Lane {
                 other => {
                     let body = buffer.get(at).unwrap_or_default().to_vec();
                     let (index, link) = (inbound.transport.local_index(), arrival.link);
-                    self.to_keeper(ToKeeper::Entry(index, other, body, link));
+                    self.tell_keeper(ToKeeper::Entry(index, other, body, link));
                 }
             }
         }
@@ -368,8 +368,8 @@ impl Lane {
         }
         if header.hop_limit < 2 {
             self.count(Counter::HopLimit, 1);
-            let mut sealed = buffer.get(payload).unwrap_or_default().to_vec();
-            return self.report(Problem::HopLimit, header, &mut sealed);
+            let sealed = buffer.get(payload).unwrap_or_default().to_vec();
+            return self.report(Problem::HopLimit, header, &sealed);
         }
         match buffer.get(payload.start).copied() {
             Some(session::TRANSPORT) if payload.end > payload.start => {
@@ -382,7 +382,7 @@ impl Lane {
             }
             Some(session::INITIATION..=session::UNKNOWN) if payload.end > payload.start => {
                 let bytes = buffer.get(payload).unwrap_or_default().to_vec();
-                self.to_keeper(ToKeeper::Wrapped(bytes, header.src));
+                self.tell_keeper(ToKeeper::Wrapped(bytes, header.src));
             }
             _ => self.carrier.dropped(DropReason::ShortPayload, 1),
         }

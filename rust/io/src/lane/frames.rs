@@ -343,11 +343,11 @@ impl Lane {
         write: impl FnOnce(&mut Vec<u8>) -> bool,
     ) -> bool {
         match &road.kind {
-            Kind::Direct(state, target) => self.to_datagram(state, target, class, length, write),
+            Kind::Direct(state, target) => self.queue_datagram(state, target, class, length, write),
             Kind::Relayed(state, target) => {
                 let (lane, keys) = (self.number as u8, state.datagram.as_ref().map(DatagramLink::keys));
                 let (hop_limit, src, dst) = (road.hop_limit, road.src, road.dst);
-                self.to_datagram(state, target, class, length + RELAY_OVERHEAD, |bytes| {
+                self.queue_datagram(state, target, class, length + RELAY_OVERHEAD, |bytes| {
                     let at = bytes.len();
                     bytes.extend_from_slice(&[0; RELAY_HEADER]);
                     let written = write(bytes);
@@ -390,7 +390,7 @@ impl Lane {
     }
 
     /// Queue one datagram for a link.
-    fn to_datagram(
+    fn queue_datagram(
         &mut self,
         state: &Arc<LinkState>,
         target: &SockAddr,

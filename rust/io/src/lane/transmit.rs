@@ -37,15 +37,14 @@ const OWN_HOP_LIMIT: u8 = 63;
 
 /// Where and how something is to be sent.
 #[derive(Clone, Copy)]
-struct Way<'t> {
-    entry: &'t Arc<Entry>,
+struct Way {
     link: u32,
     hop_limit: u8,
     src: Address,
     dst: Address,
 }
 
-impl Way<'_> {
+impl Way {
     /// The bytes in front of the inner packet; the length is still to be filled in.
     fn prefix(&self, kind: InnerType, marked: bool) -> [u8; PREFIX] {
         let mut prefix = [0; PREFIX];
@@ -158,7 +157,6 @@ impl Lane {
                     }
                     Ok(Suite::Mycelium(session)) => {
                         let way = Way {
-                            entry,
                             link,
                             hop_limit,
                             src,
@@ -176,7 +174,7 @@ impl Lane {
         }
     }
 
-    fn send_packet(&mut self, way: Way<'_>, session: &Session, header: VirtioNetHdr, packet: &mut [u8]) {
+    fn send_packet(&mut self, way: Way, session: &Session, header: VirtioNetHdr, packet: &mut [u8]) {
         let segments = packet.len() / usize::from(header.gso_size).max(1280) + 1;
         let bytes = packet.len() + segments * COST;
         let mut prefix = way.prefix(InnerType::L3, self.shared.suite);
@@ -281,7 +279,6 @@ impl Lane {
                     }
                     Ok(Suite::Mycelium(session)) => {
                         let way = Way {
-                            entry,
                             link,
                             hop_limit,
                             src,
@@ -316,7 +313,7 @@ impl Lane {
         }
     }
 
-    fn send_body(&mut self, way: Way<'_>, session: &Session, body: &[u8]) {
+    fn send_body(&mut self, way: Way, session: &Session, body: &[u8]) {
         let (mut prefix, sessions) = (way.prefix(InnerType::Message, false), &mut self.sessions);
         let sent = self.carrier.append(way.link, body.len() + COST, |tail| {
             usize::from(seal_into(tail, &mut prefix, sessions, session, [body, &[]]))

@@ -4,7 +4,6 @@
 use std::io;
 use std::sync::Arc;
 
-use zosnet_core::fib::Entry;
 use zosnet_core::forward::{self, DropReason, FromTun, Outgoing};
 use zosnet_core::frame::{DATA_HEADER, DataHeader, PACKET_HEADER};
 use zosnet_core::icmp::{self, Problem};

@@ -1,5 +1,6 @@
 //! What comes in over the node's UDP port, and session frames from anywhere: opened here, or on to the next link.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{self, Relaxed};
@@ -69,28 +70,27 @@ impl Lane {
     /// Datagrams of one sender.
     fn message_in(&mut self, buffer: &mut [u8], message: Received) {
         let link = self.carrier.by_remote(&message.from);
-        let (mut at, mut count, mut data) = (message.start, 0u64, false);
+        let (mut at, mut count, mut authentic) = (message.start, 0, 0);
         while at < message.end {
             let end = message.end.min(at + message.segment);
-            data |= self.datagram_in(buffer, at..end, message, link.as_ref());
+            authentic += u64::from(self.datagram_in(buffer, at..end, message, link.as_ref()));
             at = end;
             count += 1;
         }
         self.count(Counter::UdpRx, count);
-        if let Some(state) = link {
+        // Anybody may send from a neighbour's address: only what it alone can have made says that it is alive.
+        if let Some(state) = link.filter(|_| authentic > 0) {
             if let Some(udp) = &state.datagram {
-                udp.heard(count, self.carrier.now);
+                udp.heard(authentic, self.carrier.now);
             }
-            state.figures.rx_packets.fetch_add(count, Relaxed);
+            state.figures.rx_packets.fetch_add(authentic, Relaxed);
             let bytes = (message.end - message.start) as u64;
             state.figures.rx_bytes.fetch_add(bytes, Relaxed);
-            if data {
-                self.carrier.touch(state.up.link);
-            }
+            self.carrier.touch(state.up.link);
         }
     }
 
-    /// One datagram; whether it is data.
+    /// One datagram; whether it is authentic data. Handshakes and control frames are the keeper's to judge.
     fn datagram_in(
         &mut self,
         buffer: &mut [u8],
@@ -104,14 +104,8 @@ impl Lane {
             class: message.class,
         };
         match buffer.get(range.start).copied() {
-            Some(session::TRANSPORT) => {
-                self.frame_in(buffer, range, arrival, Some(message.from));
-                true
-            }
-            Some(datagram::RELAYED) => {
-                self.relayed_in(buffer, range, message.class);
-                true
-            }
+            Some(session::TRANSPORT) => self.frame_in(buffer, range, arrival, Some(message.from)),
+            Some(datagram::RELAYED) => self.relayed_in(buffer, range, message.class),
             Some(session::INITIATION..=session::UNKNOWN) => {
                 let bytes = buffer.get(range).unwrap_or_default();
                 self.tell_keeper(ToKeeper::Frame(bytes.to_vec(), message.from));
@@ -136,19 +130,20 @@ impl Lane {
         }
     }
 
-    /// A session frame of kind transport, which lies in `buffer[range]`.
+    /// A session frame of kind transport, which lies in `buffer[range]`. Whether it was opened.
     pub(super) fn frame_in(
         &mut self,
         buffer: &mut [u8],
         range: Range<usize>,
         arrival: Arrival,
-        from: Option<std::net::SocketAddr>,
-    ) {
+        from: Option<SocketAddr>,
+    ) -> bool {
         let Some(frame) = buffer.get_mut(range.clone()) else {
-            return;
+            return false;
         };
         let Some(index) = session::receiver_index(frame) else {
-            return self.carrier.dropped(DropReason::ShortPayload, 1);
+            self.carrier.dropped(DropReason::ShortPayload, 1);
+            return false;
         };
         let Some(inbound) = self.sessions.inbound(index) else {
             if self.hints.allow(self.carrier.now)
@@ -156,7 +151,8 @@ impl Lane {
             {
                 self.tell_keeper(ToKeeper::Strange(index, from));
             }
-            return self.carrier.dropped(DropReason::NoSession, 1);
+            self.carrier.dropped(DropReason::NoSession, 1);
+            return false;
         };
         match inbound.transport.open(frame) {
             Ok(plaintext) => {
@@ -167,8 +163,12 @@ impl Lane {
                 }
                 let start = range.start + HEADER;
                 self.entries_in(buffer, start..start + length, &inbound, arrival);
+                true
             }
-            Err(error) => self.carrier.dropped(reason_of(error), 1),
+            Err(error) => {
+                self.carrier.dropped(reason_of(error), 1);
+                false
+            }
         }
     }
 
@@ -290,22 +290,28 @@ impl Lane {
         });
     }
 
-    /// A packet that a neighbour passes on for others, or for this node.
-    fn relayed_in(&mut self, buffer: &mut [u8], range: Range<usize>, class: u8) {
+    /// A packet that a neighbour passes on for others, or for this node. Whether it is the neighbour's.
+    fn relayed_in(&mut self, buffer: &mut [u8], range: Range<usize>, class: u8) -> bool {
         let Some(bytes) = buffer.get(range.clone()) else {
-            return;
+            return false;
         };
-        let Some(state) = session::receiver_index(bytes).and_then(|index| self.carrier.by_index(index))
-        else {
-            return self.carrier.dropped(DropReason::NoSession, 1);
+        let state = session::receiver_index(bytes).and_then(|index| self.carrier.by_index(index));
+        let Some((state, keys)) = state.and_then(|state| {
+            let keys = state.datagram.as_ref()?.keys();
+            Some((state, keys))
+        }) else {
+            self.carrier.dropped(DropReason::NoSession, 1);
+            return false;
         };
-        let Some(udp) = &state.datagram else { return };
-        let relayed = match udp.keys().unwrap(bytes) {
+        let relayed = match keys.unwrap(bytes) {
             Ok(relayed) => relayed,
-            Err(error) => return self.carrier.dropped(relay_reason(error), 1),
+            Err(error) => {
+                self.carrier.dropped(relay_reason(error), 1);
+                return false;
+            }
         };
         let Ok(length) = u16::try_from(relayed.payload.len()) else {
-            return;
+            return false;
         };
         let header = DataHeader {
             len: length,
@@ -315,6 +321,7 @@ impl Lane {
         };
         let payload = range.start + relayed.payload.start..range.start + relayed.payload.end;
         self.relayed_packet(buffer, &header, payload, state.up.link, class);
+        true
     }
 
     fn relayed_packet(

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use socket2::SockAddr;
 
 use zosnet_core::Address;
-use zosnet_core::datagram::{RELAY_HEADER, RELAY_OVERHEAD};
+use zosnet_core::datagram::{self, RELAY_HEADER, RELAY_OVERHEAD};
 use zosnet_core::forward::DropReason;
 use zosnet_core::fragments;
 use zosnet_core::frame::{DATA_HEADER, DataHeader, PACKET_HEADER};
@@ -404,8 +404,19 @@ impl Lane {
             bump(&state.figures.dropped, 1);
             return true;
         }
-        let sent = port.outbox.add(target, class, write);
-        if sent && let Some(other) = port.sent.add(state, length) {
+        let mut kind = None;
+        let sent = port.outbox.add(target, class, |bytes| {
+            let at = bytes.len();
+            let written = write(bytes);
+            kind = bytes.get(at).copied();
+            written
+        });
+        // Both ends count the same: handshakes of sessions aren't believed when they come, so they don't count here.
+        let counts = matches!(kind, Some(session::TRANSPORT | datagram::RELAYED));
+        if sent
+            && counts
+            && let Some(other) = port.sent.add(state, length)
+        {
             self.tell_sent(other);
         }
         sent

@@ -131,14 +131,22 @@ impl Sessions {
         !self.shared.peers.is_empty() && self.shared.peers.known(key).is_some()
     }
 
+    /// Let go of keys that are retired, so that they are wiped. Once a turn.
+    pub fn let_go(&mut self) {
+        let retired = self.shared.peers.retired();
+        if retired == self.retired {
+            return;
+        }
+        self.retired = retired;
+        self.inbound.clear();
+        self.latest = None;
+        for outbound in self.outbound.iter_mut().flatten() {
+            outbound.transport.take_if(|transport| transport.is_dead());
+        }
+    }
+
     /// The keys for frames under `index`.
     pub fn inbound(&mut self, index: u32) -> Option<Arc<Inbound>> {
-        let retired = self.shared.peers.retired();
-        if retired != self.retired {
-            self.retired = retired;
-            self.inbound.clear();
-            self.latest = None;
-        }
         if let Some(latest) = &self.latest
             && latest.transport.local_index() == index
         {

@@ -244,7 +244,10 @@ pub struct Response<'a> {
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|word| u32::from_be_bytes(*word))
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .map(|word| u32::from_be_bytes(*word))
 }
 
 /// Take a handshake message apart. None for what is no such message of this version.

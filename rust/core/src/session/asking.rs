@@ -146,6 +146,7 @@ impl Keeper {
             transport,
             made: now,
             since: now,
+            confirmed: None,
             shown: now,
             ours: true,
         };

@@ -146,7 +146,7 @@ impl Keeper {
         self.nudge(peer, now);
     }
 
-    /// The first frame was opened under this index: who asked for these keys has them.
+    /// The first frame was opened under this index: the peer has these keys.
     pub fn heard(&mut self, index: u32, now: f64) {
         let Some(key) = self.indexes.get(&index).copied() else {
             return;
@@ -161,6 +161,7 @@ impl Keeper {
             transport: granted.transport,
             made: granted.since,
             since: now,
+            confirmed: Some(now),
             shown: now,
             ours: false,
         };

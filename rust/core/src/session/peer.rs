@@ -22,16 +22,18 @@ const GRANTED: usize = 4;
 const DOUBTFUL: usize = 2;
 /// Wishes remembered, so that one that comes again gets the same answer or none.
 const WISHES: usize = 32;
-/// Two sessions made within so many seconds of one another, one from each end, were begun at the same time.
-const SIMULTANEOUS: f64 = 5.0;
+/// What the peer began within so many seconds crossed ours, while ours isn't confirmed.
+const CROSSING: f64 = 5.0;
 
 /// A session in use.
 pub(super) struct Session {
     pub(super) transport: Arc<Transport>,
     /// When its keys were made.
     pub(super) made: f64,
-    /// When both ends were known to have them.
+    /// When this end began to use them.
     pub(super) since: f64,
+    /// When the first frame of the peer came under them.
+    pub(super) confirmed: Option<f64>,
     /// When the peer was last shown that this end has them.
     pub(super) shown: f64,
     /// This end began it.
@@ -41,7 +43,7 @@ pub(super) struct Session {
 impl Session {
     /// The other end is known to have the keys.
     pub(super) fn is_confirmed(&self) -> bool {
-        !self.ours || self.transport.frames().1 > 0
+        self.confirmed.is_some() || self.transport.frames().1 > 0
     }
 
     /// When its keys are gone. The other end doesn't keep longer what isn't confirmed.
@@ -219,12 +221,18 @@ impl Peer {
     }
 }
 
-/// Whether `current` stays in use. Of two sessions begun at the same time both ends use the one that the smaller key
-/// began; and a first frame that was held back doesn't bring back what has been replaced.
+/// Whether `current` stays in use.
+///
+/// What the peer began after it was heard under keys of ours replaces them. What it began before that crossed ours:
+/// of the two both ends use the one that the smaller key began. And a first frame that was held back doesn't bring
+/// back what has been replaced.
 fn keeps(current: &Session, fresh: &Session, own: &[u8; KEY]) -> bool {
-    if current.ours == fresh.ours {
-        return fresh.made < current.made;
+    match (current.ours, fresh.ours) {
+        (_, true) => false,
+        (false, false) => fresh.made < current.made,
+        (true, false) => {
+            let until = current.confirmed.unwrap_or(current.made + CROSSING);
+            fresh.made <= until && own < fresh.transport.peer()
+        }
     }
-    let mine_wins = own < fresh.transport.peer();
-    fresh.since - current.since < SIMULTANEOUS && current.ours == mine_wins
 }

@@ -155,6 +155,10 @@ impl Keeper {
             return;
         };
         let Some(granted) = peer.confirm(index) else {
+            let current = peer.current.as_mut();
+            if let Some(session) = current.filter(|session| session.transport.local_index() == index) {
+                session.confirmed.get_or_insert(now);
+            }
             return;
         };
         let fresh = Session {

@@ -373,6 +373,12 @@ impl World {
         std::mem::take(&mut self.flights).into_values().collect()
     }
 
+    /// When the first of the keepers wants to be woken.
+    pub fn next_deadline(&self) -> Option<f64> {
+        let all = self.nodes.iter().filter_map(|node| node.keeper.deadline());
+        all.min_by(f64::total_cmp)
+    }
+
     /// Let time pass.
     pub fn run(&mut self, seconds: f64) {
         self.run_while(self.now + seconds, |_| true);

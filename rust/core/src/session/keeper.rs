@@ -35,6 +35,8 @@ const DOWNGRADE_EVERY: f64 = 60.0;
 const NUDGE_EVERY: f64 = 1.0;
 /// Idle nodes are looked for at most so often while the table is full.
 const SWEEP_EVERY: f64 = 1.0;
+/// A cookie costs a fortieth of a handshake, and whoever gets none waits in vain.
+const COOKIES_PER_HANDSHAKE: u32 = 20;
 /// Sources behind a cookie share so many buckets, each of which fills at so many handshakes a second.
 const ORIGINS: usize = 1024;
 const PER_ORIGIN: u32 = 20;
@@ -97,7 +99,7 @@ impl Keeper {
             load: Bucket::new(rate),
             proven: Bucket::new(rate.saturating_mul(4)),
             origins: vec![Bucket::new(PER_ORIGIN); ORIGINS].into(),
-            replies: Bucket::new(rate.saturating_mul(4)),
+            replies: Bucket::new(rate.saturating_mul(COOKIES_PER_HANDSHAKE)),
             random,
             peers: HashMap::new(),
             indexes: HashMap::new(),

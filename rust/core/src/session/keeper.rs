@@ -337,7 +337,8 @@ impl Keeper {
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
-        if now - peer.nudged >= NUDGE_EVERY {
+        // Compared as it was computed: a rounding error would have the keeper spin.
+        if now >= peer.nudged + NUDGE_EVERY {
             (peer.nudged, peer.nudge_at) = (now, f64::INFINITY);
             self.begin(key, now);
         } else {

@@ -5,6 +5,7 @@
 mod datagram;
 mod filter;
 mod offload;
+mod session;
 
 use zosnet_core::fib::{Builder, FibError, RECORD, Table};
 use zosnet_core::forward::{FromLink, FromTun, LinkState, Node, Opened, from_link, from_tun, opened};
@@ -14,6 +15,7 @@ use zosnet_core::{Address, checksum, icmp, ipv6, upper};
 pub use datagram::{link_datagrams, link_frames, link_offer};
 pub use filter::filter_packet;
 pub use offload::{coalesce, offload_split};
+pub use session::{fragments, session_entries, session_frames, session_keeper, session_messages};
 
 /// The node that receives, and its only friend.
 const NODE: Node = Node {

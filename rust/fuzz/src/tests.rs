@@ -237,3 +237,39 @@ fn link_datagrams_hold() {
         .collect();
     check_times(DEAR_CASES, link_datagrams, &seeds);
 }
+
+#[test]
+fn session_properties() {
+    let (mut one, mut other) = (session::keeper(1), session::keeper(0x21));
+    one.want(&other.public(), 1.0);
+    let initiation = session::drain(&mut one).0.remove(0);
+    other.receive(&initiation, zosnet_core::session::From::Overlay([4; 16]), 1.0);
+    let response = session::drain(&mut other).0.remove(0);
+    let cookie = [&[3, 1, 0, 0][..], &[7; 60]].concat();
+    let unknown = zosnet_core::session::unknown_frame(7);
+    let seeds = [initiation, response, cookie, unknown];
+    check(session_messages, &seeds);
+    check(
+        session_messages,
+        &[
+            vec![1, 3, 2, 0, 5, 0, 0, 0],
+            vec![1, 3, 2, 0, 5, 0, 0, 0, 9, 0, 1, 5],
+        ],
+    );
+    let entries = [&[0x80, 3, 1, 2, 3][..], &[0x40, 2, 4, 9], &[0x40, 1, 0], &[0, 0]].concat();
+    check(session_entries, &[entries.clone()]);
+    check(session_frames, &[entries]);
+    check(
+        fragments,
+        &[(0..=255).collect(), vec![0, 0, 0, 0, 1, 0, 4, 0, 0, 1, 2, 3, 4]],
+    );
+    let mut numbers = Numbers(2);
+    seeds.iter().for_each(|seed| session_keeper(seed));
+    for _ in 0..CASES / 10 {
+        let mut input = seeds[numbers.below(seeds.len())].clone();
+        let at = numbers.below(input.len());
+        input[at] ^= 1 << numbers.below(8);
+        session_keeper(&input);
+        session_keeper(&numbers.bytes(400));
+    }
+}

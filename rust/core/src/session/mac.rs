@@ -77,11 +77,21 @@ impl Jar {
     pub(super) fn is_right(&self, covered: &[u8], macs: [&[u8; MAC]; 2], source: &[u8], now: f64) -> bool {
         let ages = [0.0, SECRET_LIFETIME];
         let [mac1, sent] = macs;
+        if *sent == [0; MAC] {
+            return false;
+        }
         self.secrets.iter().zip(ages).any(|(secret, age)| {
             let Some(secret) = secret else { return false };
             let wanted = mac2(&short_mac(&secret[..], &[source]), covered, mac1);
             now - self.since + age < 2.0 * SECRET_LIFETIME && equal(&wanted, sent)
         })
+    }
+
+    /// Which of `count` buckets `origin` shares: nobody else can tell.
+    pub(super) fn slot(&self, origin: &[u8], count: usize) -> usize {
+        let Some(secret) = &self.secrets[0] else { return 0 };
+        let [first, second, ..] = short_mac(&secret[..], &[b"origin", origin]);
+        usize::from(u16::from_be_bytes([first, second])) % count.max(1)
     }
 
     /// Nonce and sealed cookie for `source`.

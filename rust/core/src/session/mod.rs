@@ -13,16 +13,28 @@
 //! | `handshake` | the Noise handshake, and the keys that come of it |
 //! | `transport` | one generation of keys |
 //! | `peer` | what is known of one node |
-//! | `keeper` | the state machine of all of them |
+//! | `config`, `action` | what goes in and out of the state machine |
+//! | `keeper` | the state machine of all of them: what it is told |
+//! | `asking`, `answering` | its handshakes, as the end that begins and as the other one |
+//! | `tending` | its timers |
+//! | `totals` | what it counts |
 
+mod action;
+mod answering;
+mod asking;
+mod config;
 mod handshake;
 mod keeper;
 mod mac;
 mod peer;
+mod tending;
+mod totals;
 mod transport;
 mod wire;
 
-pub use keeper::{Action, Config, From, Keeper, Limits, Status};
+pub use action::{Action, Status};
+pub use config::{Config, From, Limits};
+pub use keeper::Keeper;
 pub use transport::{OpenError, SealError, Transport};
 pub use wire::{
     COOKIE, ENTRY_HEADER, Entries, EntryHeader, EntryKind, HEADER, Handshake, INITIATION, Initiation,

@@ -10,11 +10,13 @@ use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
-use super::wire::{HEADER, TAG, TRANSPORT};
+use super::wire::{ENTRY_HEADER, HEADER, TAG, TRANSPORT};
 use crate::datagram::crypt::{Cipher, KEY, Secret, derive};
 use crate::datagram::window::Window;
 
 const LANE_SHIFT: u32 = 56;
+/// Bytes of entries of a frame that says nothing but that its sender is there: at most an empty padding entry.
+const KEEP_ALIVE: usize = ENTRY_HEADER + 1;
 
 /// Why a frame can't be sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -63,11 +65,11 @@ pub struct Transport {
     /// Frames that one lane may seal.
     limit: u64,
     opened: AtomicU64,
-    /// Milliseconds of the first frame sent since something was heard; 0: none.
+    /// Milliseconds of the first data sent since something was heard; 0: none.
     unheard: AtomicU64,
-    /// Milliseconds of the first frame heard since something was sent; 0: none.
+    /// Milliseconds of the first data heard since something was sent; 0: none.
     unanswered: AtomicU64,
-    /// Milliseconds of the last frame sent; 0: none.
+    /// Milliseconds of the last data sent; 0: none.
     sent: AtomicU64,
     dead: AtomicBool,
 }
@@ -179,9 +181,13 @@ impl Transport {
         (sealed, self.opened.load(Relaxed))
     }
 
-    /// A frame is on its way.
+    /// A frame with so many bytes of entries is on its way. A keep-alive asks for no answer, and is no use.
     #[inline]
-    pub fn note_sent(&self, now: f64) {
+    pub fn note_sent(&self, entries: usize, now: f64) {
+        if entries <= KEEP_ALIVE {
+            self.unanswered.store(0, Relaxed);
+            return;
+        }
         let now = milliseconds(now);
         if self.sent.load(Relaxed) != now {
             self.sent.store(now, Relaxed);
@@ -192,13 +198,13 @@ impl Transport {
         }
     }
 
-    /// A frame was opened.
+    /// A frame with so many bytes of entries was opened.
     #[inline]
-    pub fn note_heard(&self, now: f64) {
+    pub fn note_heard(&self, entries: usize, now: f64) {
         if self.unheard.load(Relaxed) != 0 {
             self.unheard.store(0, Relaxed);
         }
-        if self.unanswered.load(Relaxed) == 0 {
+        if entries > KEEP_ALIVE && self.unanswered.load(Relaxed) == 0 {
             self.unanswered.store(milliseconds(now), Relaxed);
         }
     }

@@ -157,7 +157,7 @@ impl Lane {
         match inbound.transport.open(frame) {
             Ok(plaintext) => {
                 let length = plaintext.len();
-                inbound.transport.note_heard(self.carrier.now);
+                inbound.transport.note_heard(length, self.carrier.now);
                 if !inbound.heard.load(Relaxed) && !inbound.heard.swap(true, Ordering::Relaxed) {
                     self.tell_keeper(ToKeeper::Heard(index));
                 }

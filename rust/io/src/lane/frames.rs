@@ -310,7 +310,7 @@ impl Lane {
         entries: impl FnOnce(&mut Vec<u8>),
     ) -> bool {
         let (lane, now) = (self.number as u8, self.carrier.now);
-        transport.note_sent(now);
+        transport.note_sent(length, now);
         let seal = |bytes: &mut Vec<u8>| {
             let at = bytes.len();
             bytes.extend_from_slice(&[0; HEADER]);

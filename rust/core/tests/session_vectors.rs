@@ -1,0 +1,136 @@
+//! Every message of the session suite, byte by byte. The secrets are nodes a and b of the Mycelium vectors; randomness
+//! counts up from a first byte. `docs/protocols/session.md` has the same.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use zosnet_core::address_of;
+use zosnet_core::session::{
+    Action, Config, EntryKind, From, HEADER, Keeper, Limits, TAG, Transport, entry_header, unknown_frame,
+};
+use zosnet_core::suite::Fill;
+
+const FILE: &str = include_str!("vectors/session.txt");
+
+/// Bytes that count up from `first`.
+fn counting(first: u8) -> Fill {
+    let mut next = first;
+    Box::new(move |bytes| {
+        for byte in bytes {
+            *byte = next;
+            next = next.wrapping_add(1);
+        }
+        Ok(())
+    })
+}
+
+fn keeper(first: u8, aes: bool, rate: u32, random: u8) -> Keeper {
+    let secret: [u8; 32] = std::array::from_fn(|at| first + at as u8);
+    let public = if first == 1 {
+        common::node_a()
+    } else {
+        common::node_b()
+    }
+    .public;
+    let mut config = Config::new(secret, address_of(&public));
+    (config.has_aes, config.lanes) = (aes, 2);
+    config.limits = Limits {
+        handshakes_per_second: rate,
+        ..Limits::default()
+    };
+    Keeper::new(config, counting(random))
+}
+
+/// What a keeper sends, and keys that it has now.
+fn drain(keeper: &mut Keeper) -> (Vec<Vec<u8>>, Vec<Arc<Transport>>) {
+    let (mut frames, mut keys) = (Vec::new(), Vec::new());
+    while let Some(action) = keeper.poll() {
+        match action {
+            Action::Send { frame, .. } => frames.push(frame),
+            Action::Receive(transport) => keys.push(transport),
+            _ => {}
+        }
+    }
+    (frames, keys)
+}
+
+fn from() -> From {
+    From::Link(SocketAddr::from(([192, 0, 2, 1], 9652)))
+}
+
+fn frame(transport: &Transport, lane: u8) -> Vec<u8> {
+    let body = [0x60, 1, 2, 3];
+    let header = entry_header(EntryKind::Packet { partial: true }, body.len());
+    let mut frame = [
+        &[0; HEADER][..],
+        &header,
+        &body,
+        &entry_header(EntryKind::Padding, 0),
+        &[0; TAG],
+    ]
+    .concat();
+    transport.seal(lane, &mut frame).unwrap();
+    frame
+}
+
+fn vectors() -> Vec<(String, Vec<u8>)> {
+    let mut all = Vec::new();
+    for aes in [false, true] {
+        let (mut a, mut b) = (keeper(0x01, aes, 10, 0x40), keeper(0x21, aes, 10, 0xc0));
+        let cipher = if aes { "aes" } else { "chacha" };
+        a.want(&b.public(), 1.0);
+        let initiation = drain(&mut a).0.remove(0);
+        b.receive(&initiation, from(), 1.0);
+        let (mut responses, their_keys) = drain(&mut b);
+        let response = responses.remove(0);
+        a.receive(&response, from(), 1.0);
+        let keys = drain(&mut a).1;
+        let there = frame(&keys[0], 0);
+        b.heard(their_keys[0].local_index(), 1.0);
+        let back = frame(&their_keys[0], 1);
+        assert_eq!(their_keys[0].open(&mut there.clone()).unwrap().len(), 9);
+        assert_eq!(keys[0].open(&mut back.clone()).unwrap().len(), 9);
+        for (name, bytes) in [
+            ("initiation", initiation),
+            ("response", response),
+            ("frame", there),
+            ("frame-back", back),
+        ] {
+            all.push((format!("{cipher}-{name}"), bytes));
+        }
+    }
+    let (mut a, mut b) = (keeper(0x01, false, 10, 0x40), keeper(0x21, false, 0, 0xc0));
+    a.want(&b.public(), 1.0);
+    b.receive(&drain(&mut a).0[0], from(), 1.0);
+    assert!(drain(&mut b).0.is_empty(), "a rate of 0 answers nothing at all");
+    let mut b = keeper(0x21, false, 1, 0xc0);
+    let mut other = keeper(0x01, false, 10, 0x10);
+    other.want(&b.public(), 1.0);
+    b.receive(&drain(&mut other).0[0], from(), 1.0);
+    drain(&mut b);
+    let mut a = keeper(0x01, false, 10, 0x40);
+    a.want(&b.public(), 1.0);
+    b.receive(&drain(&mut a).0[0], from(), 1.0);
+    let cookie = drain(&mut b).0.remove(0);
+    a.receive(&cookie, from(), 1.0);
+    let proven = drain(&mut a).0.remove(0);
+    all.push(("cookie-reply".to_owned(), cookie));
+    all.push(("initiation-with-mac2".to_owned(), proven));
+    all.push(("unknown".to_owned(), unknown_frame(0x0102_0304)));
+    all
+}
+
+#[test]
+fn the_bytes_are_those_of_the_file() {
+    let mut text = String::new();
+    for (name, bytes) in vectors() {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        writeln!(text, "{name} {hex}").unwrap();
+    }
+    let wanted: Vec<_> = FILE.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(text.lines().eq(wanted), "{text}");
+}

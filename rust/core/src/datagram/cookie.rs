@@ -125,6 +125,24 @@ impl Jar {
     }
 }
 
+/// Tells initiations that may be meant for a node from garbage, before anybody is woken for them.
+pub struct Gate(Jar);
+
+impl Gate {
+    /// For the node of this public key.
+    #[must_use]
+    pub fn new(public: &[u8; KEY]) -> Self {
+        Self(Jar::new(public))
+    }
+
+    /// Whether a datagram is an initiation that is whole and knows whom it is for, or something else. Costs a hash.
+    #[must_use]
+    pub fn passes(&self, datagram: &[u8]) -> bool {
+        datagram.first() != Some(&wire::INITIATION)
+            || Initiation::parse(datagram).is_some_and(|initiation| self.0.mac1_is_right(&initiation))
+    }
+}
+
 fn cookie(secret: &[u8; KEY], from: SocketAddr) -> Cookie {
     let port = from.port().to_be_bytes();
     match from.ip() {

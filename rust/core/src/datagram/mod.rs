@@ -46,6 +46,7 @@ pub(crate) mod window;
 mod wire;
 
 pub use config::{Action, Config, Counters, Id, Limits, Status};
+pub use cookie::Gate;
 pub use crypt::{Cipher, KEY, SHORT_TAG, TAG};
 pub use endpoint::Endpoint;
 pub use keys::{LinkKeys, MAX_LANES, OpenError, RELAY_HEADER, RELAY_OVERHEAD, RELAYED, Relayed, WrapError};

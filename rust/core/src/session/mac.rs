@@ -3,6 +3,7 @@
 //! mac1 shows that a sender knows whom it talks to, for the price of a hash. When many ask, only a mac2 under the
 //! cookie that was sent to the source gets further; a cookie is computed from the source, so nothing is kept.
 
+use super::wire::{self, Handshake};
 use crate::datagram::crypt::{Cipher, KEY, Sealer, Secret, derive, equal, hash, short_mac};
 
 /// Length of both.
@@ -47,6 +48,28 @@ impl MacKeys {
         let mut sealed: [u8; MAC + 16] = sealed.try_into().ok()?;
         let cookie = self.sealer(nonce)?.open(0, mac1, &mut sealed)?;
         (*cookie).try_into().ok()
+    }
+}
+
+/// Tells messages of the handshake that may be meant for a node from garbage, before anybody is woken for them.
+pub struct Gate(MacKeys);
+
+impl Gate {
+    /// For the node of this public key.
+    #[must_use]
+    pub fn new(public: &[u8; KEY]) -> Self {
+        Self(MacKeys::new(public))
+    }
+
+    /// Whether a message is whole, and made by somebody who knows whom it is for. Costs a hash.
+    #[must_use]
+    pub fn passes(&self, message: &[u8]) -> bool {
+        match wire::decode(message) {
+            Some(Handshake::Initiation(initiation)) => self.0.is_right(initiation.covered, &initiation.mac1),
+            Some(Handshake::Response(response)) => self.0.is_right(response.covered, &response.mac1),
+            Some(Handshake::Cookie { .. } | Handshake::Unknown { .. }) => true,
+            None => false,
+        }
     }
 }
 

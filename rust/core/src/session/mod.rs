@@ -35,6 +35,7 @@ mod wire;
 pub use action::{Action, Status};
 pub use config::{Config, From, Limits};
 pub use keeper::Keeper;
+pub use mac::Gate;
 pub use transport::{OpenError, SealError, Transport};
 pub use wire::{
     COOKIE, ENTRY_HEADER, Entries, EntryHeader, EntryKind, HEADER, Handshake, INITIATION, Initiation,

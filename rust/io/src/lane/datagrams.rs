@@ -106,21 +106,36 @@ impl Lane {
         match buffer.get(range.start).copied() {
             Some(session::TRANSPORT) => self.frame_in(buffer, range, arrival, Some(message.from)),
             Some(datagram::RELAYED) => self.relayed_in(buffer, range, message.class),
-            Some(session::INITIATION..=session::UNKNOWN) => {
+            Some(kind) => {
                 let bytes = buffer.get(range).unwrap_or_default();
-                self.tell_keeper(ToKeeper::Frame(bytes.to_vec(), message.from));
+                self.handshake_in(kind, bytes, message.from, link.is_some());
                 false
             }
-            Some(kind) if datagram::TYPES.contains(&kind) => {
-                let bytes = buffer.get(range).unwrap_or_default();
-                self.tell_keeper(ToKeeper::Datagram(bytes.to_vec(), message.from, link.is_some()));
-                false
-            }
-            _ => {
-                self.count(Counter::UdpGarbage, 1);
-                false
-            }
+            None => false,
         }
+    }
+
+    /// A handshake or a control frame: the keeper's, unless it is garbage, or strangers knock too often.
+    fn handshake_in(&mut self, kind: u8, bytes: &[u8], from: SocketAddr, linked: bool) {
+        let now = self.carrier.now;
+        let Some(port) = &self.port else { return };
+        let (sessions, links) = &port.gates;
+        let of_sessions = (session::INITIATION..=session::UNKNOWN).contains(&kind);
+        let passes = match of_sessions {
+            true => sessions.passes(bytes),
+            false => datagram::TYPES.contains(&kind) && links.passes(bytes),
+        };
+        if !passes {
+            return self.count(Counter::UdpGarbage, 1);
+        }
+        if !linked && !of_sessions && !self.knocks.allow(now) {
+            return self.count(Counter::KeeperFull, 1);
+        }
+        let item = match of_sessions {
+            true => ToKeeper::Frame(bytes.to_vec(), from),
+            false => ToKeeper::Datagram(bytes.to_vec(), from, linked),
+        };
+        self.tell_keeper(item);
     }
 
     /// Hand something to the keeper; under a flood it is dropped and counted.

@@ -124,6 +124,8 @@ pub struct Lane {
     entry_list: Vec<(EntryKind, Range<usize>)>,
     fragments: Fragments,
     errors: Allowance,
+    /// Handshakes of links from remote ends that no link leads to.
+    knocks: Allowance,
     /// Hints to strangers about frames of sessions that this node hasn't.
     hints: Allowance,
     hopeless: Hopeless,
@@ -185,7 +187,7 @@ impl Lane {
             sessions: Sessions::new(Arc::clone(&shared)),
             door: Door::new(Arc::clone(&shared.filter)),
             coalescer,
-            port: socket.map(Port::new),
+            port: socket.map(|socket| Port::new(socket, &shared.key.public())),
             open_frame: None,
             latest_road: None,
             spare_entries: Vec::new(),
@@ -193,6 +195,7 @@ impl Lane {
             fragments: Fragments::new(),
             errors: Allowance::default(),
             hints: Allowance::default(),
+            knocks: Allowance::default(),
             hopeless: Hopeless::default(),
             probes: shared.probes.get(),
             table: shared.table.get(),

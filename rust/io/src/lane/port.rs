@@ -4,6 +4,7 @@ use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use zosnet_core::datagram;
 use zosnet_core::forward::{self, DropReason, Outgoing};
 use zosnet_core::frame::{DATA_HEADER, DataHeader, PACKET_HEADER};
 use zosnet_core::session::{self, ENTRY_HEADER, EntryKind, Transport};
@@ -55,18 +56,21 @@ pub(super) struct Port {
     pub(super) sent: Sent,
     pub(super) receiver: Receiver,
     pub(super) buffer: Vec<u8>,
+    /// Who may wake the keeper for a handshake: of sessions, and of links.
+    pub(super) gates: (session::Gate, datagram::Gate),
     /// The socket takes nothing: told when it does again, and nothing is read from the TUN meanwhile.
     blocked: bool,
 }
 
 impl Port {
-    pub(super) fn new(socket: UdpSocket) -> Self {
+    pub(super) fn new(socket: UdpSocket, public: &[u8; 32]) -> Self {
         Self {
             socket,
             outbox: Outbox::default(),
             sent: Sent::default(),
             receiver: Receiver::default(),
             buffer: vec![0; MESSAGES * MESSAGE_ROOM],
+            gates: (session::Gate::new(public), datagram::Gate::new(public)),
             blocked: false,
         }
     }

@@ -12,7 +12,8 @@ const SESSIONS: usize = 10_000;
 
 fn secret(number: usize) -> [u8; 32] {
     let mut secret = [0x5a; 32];
-    secret[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    // Not the first byte: X25519 ignores bits of it.
+    secret[8..16].copy_from_slice(&(number as u64).to_le_bytes());
     secret
 }
 
@@ -107,14 +108,17 @@ fn main() {
     let bytes = resident().saturating_sub(memory) / SESSIONS;
     println!("one idle session of the server: at most {bytes} bytes");
 
-    let (start, mut now, rounds) = (Instant::now(), 1.0, 100);
+    let (start, mut now, rounds) = (Instant::now(), 1.0, 60);
     for _ in 0..rounds {
-        now = server.deadline().unwrap().max(now) + 0.5;
+        now += 1.5;
         server.wake(now);
         while server.poll().is_some() {}
     }
     let each = start.elapsed().as_secs_f64() / f64::from(rounds);
-    println!("half a second of {SESSIONS} idle sessions: {:.2} ms", each * 1e3);
+    println!(
+        "a second and a half of {SESSIONS} idle sessions: {:.2} ms",
+        each * 1e3
+    );
 
     let mut asker = keeper(1, 1);
     asker.want(&server.public(), 1.0);

@@ -12,7 +12,8 @@ const SESSIONS: usize = 10_000;
 
 fn secret(number: usize) -> [u8; 32] {
     let mut secret = [0x5a; 32];
-    secret[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    // Not the first byte: X25519 ignores bits of it.
+    secret[8..16].copy_from_slice(&(number as u64).to_le_bytes());
     secret
 }
 
@@ -91,30 +92,33 @@ fn shake(server: &mut Keeper, client: &mut Keeper, number: usize, kept: &mut Vec
 }
 
 fn main() {
-    let mut clients: Vec<_> = (1..=SESSIONS).map(|number| keeper(number, 500)).collect();
     let (mut server, mut kept) = (keeper(0, u32::MAX), Vec::with_capacity(SESSIONS));
-    let (memory, start) = (resident(), Instant::now());
-    for number in 0..SESSIONS {
-        let mut client = std::mem::replace(&mut clients[number], keeper(0, 1));
+    let (memory, mut seconds) = (resident(), 0.0);
+    for number in 1..=SESSIONS {
+        let mut client = keeper(number, 500);
+        let start = Instant::now();
         shake(&mut server, &mut client, number, &mut kept);
+        seconds += start.elapsed().as_secs_f64();
     }
-    let seconds = start.elapsed().as_secs_f64();
     println!(
         "handshakes, both ends on one core: {:.0}/s",
         SESSIONS as f64 / seconds
     );
-    // The clients' memory was freed and used again: an upper bound.
+    // With what the allocator keeps of the clients: an upper bound.
     let bytes = resident().saturating_sub(memory) / SESSIONS;
     println!("one idle session of the server: at most {bytes} bytes");
 
-    let (start, mut now, rounds) = (Instant::now(), 1.0, 100);
+    let (start, mut now, rounds) = (Instant::now(), 1.0, 60);
     for _ in 0..rounds {
-        now = server.deadline().unwrap().max(now) + 0.5;
+        now += 1.5;
         server.wake(now);
         while server.poll().is_some() {}
     }
     let each = start.elapsed().as_secs_f64() / f64::from(rounds);
-    println!("half a second of {SESSIONS} idle sessions: {:.2} ms", each * 1e3);
+    println!(
+        "a second and a half of {SESSIONS} idle sessions: {:.2} ms",
+        each * 1e3
+    );
 
     let mut asker = keeper(1, 1);
     asker.want(&server.public(), 1.0);

@@ -626,7 +626,7 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn a_middleman_gains_nothing_and_when_he_stops_both_ends_talk(seed in any::<u64>(), deeds in deeds()) {

@@ -1,8 +1,8 @@
 """What a flood of handshakes costs a session that runs: `sudo python -m bench.flood [--rate N] [--rounds N]`.
 
-A third host sends garbage that looks like handshakes of sessions and of links, 160 bytes each, to the port of a node
-that carries a TCP stream; then, for comparison, the same to a bound socket of the same host that throws it away. The
-rounds take turns. Wanted: at most 20 % less than with the thrown-away flood.
+A third host sends garbage that looks like handshakes of sessions and of links, 160 bytes each, to the port of
+a node that carries a TCP stream; then, for comparison, the same to a bound socket of that host that throws it
+away. The rounds take turns. Wanted: at most 20 % less than with the flood that is thrown away.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import json
 import time
 from pathlib import Path
 
-from bench.netlab import Lab, LabError, Node, run, wait_for_device
+from bench.netlab import Lab, LabError, Node, run
 from bench.peers import NUMBER, Peer, program
 
 _SOCKETS = Path("/var/run/wireguard")
@@ -67,7 +67,7 @@ class WireGuard(Foreign):
 
     def _configure(self, lab: Lab, node: Node) -> None:
         device = self._device(lab, node)
-        wait_for_device(node, device)
+        node.run("sh", "-c", f"until ip link show {device} >/dev/null 2>&1; do sleep 0.02; done", timeout=5)
         control = _SOCKETS / f"{device}.sock"
         deadline = time.monotonic() + 5
         while not control.exists():

@@ -11,8 +11,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::crypt::{KEY, Secret};
 
-/// More than any message of ours.
-const MAX_MESSAGE: usize = 1024;
+/// More than any message of ours: room for a key of ML-KEM-768 beside it.
+const MAX_MESSAGE: usize = 2048;
 
 /// Which Noise pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

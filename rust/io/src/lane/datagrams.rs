@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{self, Relaxed};
 
+use zosnet_core::datagram::LinkKeys;
 use zosnet_core::forward::{self, DropReason, FromLink};
 use zosnet_core::frame::{DATA_HEADER, DataHeader, PACKET_HEADER};
 use zosnet_core::icmp::Problem;
@@ -310,11 +311,7 @@ impl Lane {
         let Some(bytes) = buffer.get(range.clone()) else {
             return false;
         };
-        let state = session::receiver_index(bytes).and_then(|index| self.carrier.by_index(index));
-        let Some((state, keys)) = state.and_then(|state| {
-            let keys = state.datagram.as_ref()?.keys();
-            Some((state, keys))
-        }) else {
+        let Some((link, keys)) = session::receiver_index(bytes).and_then(|index| self.keys_of(index)) else {
             self.carrier.dropped(DropReason::NoSession, 1);
             return false;
         };
@@ -335,8 +332,21 @@ impl Lane {
             dst: relayed.dst,
         };
         let payload = range.start + relayed.payload.start..range.start + relayed.payload.end;
-        self.relayed_packet(buffer, &header, payload, state.up.link, class);
+        self.relayed_packet(buffer, &header, payload, link, class);
         true
+    }
+
+    /// The link whose relayed packets come under this index, and its keys.
+    fn keys_of(&mut self, index: u32) -> Option<(LinkId, Arc<LinkKeys>)> {
+        if let Some((known, link, keys)) = &self.latest_inbound
+            && *known == index
+        {
+            return Some((*link, Arc::clone(keys)));
+        }
+        let state = self.carrier.by_index(index)?;
+        let (link, keys) = (state.up.link, state.datagram.as_ref()?.keys());
+        self.latest_inbound = Some((index, link, Arc::clone(&keys)));
+        Some((link, keys))
     }
 
     fn relayed_packet(

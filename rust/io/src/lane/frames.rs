@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use socket2::SockAddr;
 
 use zosnet_core::Address;
-use zosnet_core::datagram::{self, RELAY_HEADER, RELAY_OVERHEAD};
+use zosnet_core::datagram::{self, LinkKeys, RELAY_HEADER, RELAY_OVERHEAD};
 use zosnet_core::forward::DropReason;
 use zosnet_core::fragments;
 use zosnet_core::frame::{DATA_HEADER, DataHeader, PACKET_HEADER};
@@ -24,7 +24,7 @@ use zosnet_core::session::{self, ENTRY_HEADER, EntryKind, HEADER, OVERHEAD, RESE
 use crate::counters::Counter;
 use crate::handoff::LinkId;
 use crate::keeper::ToKeeper;
-use crate::link::{DatagramLink, LinkState, bump};
+use crate::link::{LinkState, bump};
 use crate::peers::{FRAME_RELAYED, Peer};
 
 use super::Lane;
@@ -52,7 +52,7 @@ pub(super) struct Road {
 
 enum Kind {
     Direct(Arc<LinkState>, SockAddr),
-    Relayed(Arc<LinkState>, SockAddr),
+    Relayed(Arc<LinkState>, Arc<LinkKeys>, SockAddr),
     Wrapped,
 }
 
@@ -65,6 +65,15 @@ impl Road {
     fn is_same(&self, other: &Self) -> bool {
         self.link == other.link && self.hop_limit == other.hop_limit && self.dst == other.dst
     }
+}
+
+/// A datagram link that packets of others took last in this turn.
+pub(super) struct Relay {
+    link: LinkId,
+    state: Arc<LinkState>,
+    keys: Arc<LinkKeys>,
+    target: SockAddr,
+    longest: usize,
 }
 
 /// A frame that still takes small packets.
@@ -138,7 +147,7 @@ impl Lane {
             }
             Some((state, udp)) => {
                 let longest = udp.max_datagram().saturating_sub(RELAY_OVERHEAD);
-                let kind = Kind::Relayed(Arc::clone(state), udp.target());
+                let kind = Kind::Relayed(Arc::clone(state), udp.keys(), udp.target());
                 (kind, longest.min(through_relays))
             }
             None => (Kind::Wrapped, through_relays.min(FRAME_RELAYED)),
@@ -154,19 +163,46 @@ impl Lane {
         }
     }
 
-    /// The road of somebody's data packet through the datagram link `link`; none for any other link.
-    pub(super) fn relay_road(&self, link: LinkId, header: &DataHeader) -> Option<Road> {
-        let state = self.carrier.known.get(&link)?;
-        let udp = state.datagram.as_ref()?;
-        Some(Road {
-            link,
-            kind: Kind::Relayed(Arc::clone(state), udp.target()),
-            cap: usize::MAX,
-            longest: udp.max_datagram().saturating_sub(RELAY_OVERHEAD),
-            hop_limit: header.hop_limit,
-            src: header.src,
-            dst: header.dst,
-        })
+    /// Pass the payload of somebody's data packet on through a datagram link. None: it is no such link.
+    pub(super) fn pass_datagram(
+        &mut self,
+        link: LinkId,
+        header: &DataHeader,
+        payload: &[u8],
+        class: u8,
+    ) -> Option<bool> {
+        let known = self.latest_relay.take().filter(|relay| relay.link == link);
+        let relay = match known {
+            Some(relay) => relay,
+            None => {
+                let state = self.carrier.known.get(&link)?;
+                let udp = state.datagram.as_ref()?;
+                Relay {
+                    link,
+                    state: Arc::clone(state),
+                    keys: udp.keys(),
+                    target: udp.target(),
+                    longest: udp.max_datagram().saturating_sub(RELAY_OVERHEAD),
+                }
+            }
+        };
+        let sent = payload.len() <= relay.longest && {
+            let (lane, length) = (self.number as u8, payload.len() + RELAY_OVERHEAD);
+            self.queue_datagram(&relay.state, &relay.target, class, length, |bytes| {
+                let at = bytes.len();
+                bytes.extend_from_slice(&[0; RELAY_HEADER]);
+                bytes.extend_from_slice(payload);
+                bytes.extend_from_slice(&[0; RELAY_OVERHEAD - RELAY_HEADER]);
+                bytes.get_mut(at..).is_some_and(|datagram| {
+                    relay
+                        .keys
+                        .wrap(lane, header.hop_limit, &header.src, &header.dst, datagram)
+                        .is_ok()
+                })
+            })
+        };
+        self.latest_relay = Some(relay);
+        Some(sent)
     }
 
     /// A packet of this host, whole or a super-packet, for a node that there is a session with.
@@ -323,6 +359,12 @@ impl Lane {
         let sent = self.emit_with(road, class, length + OVERHEAD, seal);
         if !sent {
             self.count(Counter::NotSealed, 1);
+            if self.shared.peers.of(transport.peer()).ask(now) {
+                let _ = self
+                    .shared
+                    .keeper
+                    .post(ToKeeper::UsedUp(*transport.peer()));
+            }
         }
         sent
     }
@@ -344,16 +386,15 @@ impl Lane {
     ) -> bool {
         match &road.kind {
             Kind::Direct(state, target) => self.queue_datagram(state, target, class, length, write),
-            Kind::Relayed(state, target) => {
-                let (lane, keys) = (self.number as u8, state.datagram.as_ref().map(DatagramLink::keys));
-                let (hop_limit, src, dst) = (road.hop_limit, road.src, road.dst);
+            Kind::Relayed(state, keys, target) => {
+                let (lane, hop_limit, src, dst) = (self.number as u8, road.hop_limit, road.src, road.dst);
                 self.queue_datagram(state, target, class, length + RELAY_OVERHEAD, |bytes| {
                     let at = bytes.len();
                     bytes.extend_from_slice(&[0; RELAY_HEADER]);
                     let written = write(bytes);
                     bytes.extend_from_slice(&[0; RELAY_OVERHEAD - RELAY_HEADER]);
                     written
-                        && keys.zip(bytes.get_mut(at..)).is_some_and(|(keys, datagram)| {
+                        && bytes.get_mut(at..).is_some_and(|datagram| {
                             keys.wrap(lane, hop_limit, &src, &dst, datagram).is_ok()
                         })
                 })

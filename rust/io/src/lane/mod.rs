@@ -33,6 +33,7 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use zosnet_core::datagram::LinkKeys;
 use zosnet_core::fib::Table;
 use zosnet_core::forward::Node;
 use zosnet_core::fragments::Fragments;
@@ -51,7 +52,7 @@ use bounds::{Allowance, Hopeless};
 use carrier::Carrier;
 use connect::Connecting;
 use door::Door;
-use frames::{OpenFrame, Road};
+use frames::{OpenFrame, Relay, Road};
 use port::Port;
 use sessions::Sessions;
 
@@ -118,6 +119,9 @@ pub struct Lane {
     open_frame: Option<OpenFrame>,
     /// The road that packets of this turn took last.
     latest_road: Option<(Arc<Peer>, Arc<Road>)>,
+    /// The link that packets of others took last in this turn, and the one they came from.
+    latest_relay: Option<Relay>,
+    latest_inbound: Option<(u32, LinkId, Arc<LinkKeys>)>,
     /// Memory for the next one.
     spare_entries: Vec<u8>,
     /// Memory for the entries of one frame.
@@ -190,6 +194,8 @@ impl Lane {
             port: socket.map(|socket| Port::new(socket, &shared.key.public())),
             open_frame: None,
             latest_road: None,
+            latest_relay: None,
+            latest_inbound: None,
             spare_entries: Vec::new(),
             entry_list: Vec::new(),
             fragments: Fragments::new(),

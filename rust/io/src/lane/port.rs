@@ -80,7 +80,7 @@ impl Lane {
     /// The end of a turn: seal and send what is left, and wait for the socket if it takes nothing.
     pub(super) fn finish_frames(&mut self) {
         self.close_frame();
-        self.latest_road = None;
+        (self.latest_road, self.latest_relay, self.latest_inbound) = (None, None, None);
         self.send_for_datagrams();
         self.settle_outbox(true);
         let Some(port) = &mut self.port else { return };
@@ -130,12 +130,9 @@ impl Lane {
 
     /// Pass the payload of a data packet on through `link`, of any kind.
     pub(super) fn pass_payload(&mut self, link: LinkId, header: &DataHeader, payload: &[u8], class: u8) {
-        if let Some(road) = self.relay_road(link, header) {
-            if payload.len() > road.longest {
-                return self.carrier.dropped(DropReason::TooBig, 1);
-            }
-            if !self.emit_payload(&road, class, payload) {
-                self.count(Counter::LinkGone, 1);
+        if let Some(sent) = self.pass_datagram(link, header, payload, class) {
+            if !sent {
+                self.carrier.dropped(DropReason::TooBig, 1);
             }
             return self.settle_outbox(false);
         }

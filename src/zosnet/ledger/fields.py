@@ -30,7 +30,6 @@ __all__ = [
     "Signature",
     "TopName",
     "account_of",
-    "by_length",
 ]
 
 
@@ -115,8 +114,3 @@ class KeySet:
 def account_of(keys: KeySet) -> bytes:
     """The account that starts with these keys: the hash of the set, whatever keys it has later."""
     return digest("account v1", encode(keys))
-
-
-def by_length(text: str) -> tuple[int, str]:
-    """The order in which an `Ordered` set of texts is written."""
-    return len(text), text

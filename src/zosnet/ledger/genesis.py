@@ -23,7 +23,7 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The numbers of the rules. Times are milliseconds of the block's clock. All but the grace are guesses."""
+    """The numbers of the rules. Times are milliseconds of the block's clock. Guesses, but for the grace."""
 
     lease_ms: U64 = 365 * DAY_MS
     grace_ms: U64 = 30 * DAY_MS

@@ -1,9 +1,9 @@
 """The one rule for signatures, stricter than any backend, so that every backend agrees.
 
 Ed25519 as in RFC 8032 with the equation that has no cofactor, and before it: S is below the group's order;
-key and R are canonical points (y below 2²⁵⁵ − 19, no sign without an x); neither is one of the eight points of
-small order. A backend that multiplies by the cofactor differs only for keys with a small component that their
-owner put there on purpose; `tests/ledger/signature_vectors.json` has cases that a backend must get right.
+key and R are canonical points (y below 2²⁵⁵ − 19, no sign without an x); neither is one of the eight points
+of small order. A backend that multiplies by the cofactor differs only for keys with a small component that
+their owner put there on purpose; `tests/ledger/signature_vectors.json` has cases a backend must get right.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Operations, and the signed transaction that carries one.
 
-Each write names the epoch of the record that it replaces, 0 where there must be none, so a writer that is late
-is refused instead of undoing what came between. A transaction is good on one chain, in one place of its
+Each write names the epoch of the record that it replaces, 0 where there must be none, so a late writer is
+refused instead of undoing what came between. A transaction is good on one chain, in one place of its
 account's order (`nonce`), under one generation of its keys (`key_epoch`), and until a time.
 """
 
@@ -33,8 +33,9 @@ from zosnet.ledger.fields import AnyName, DomainName, Key, KeySet, Label, Signat
 from zosnet.ledger.signature import Signer
 
 __all__ = [
-    "LARGEST", "AcceptName", "Admission", "ClaimDomain", "ClusterBody", "CommitName", "Delegate", "DomainHost",
-    "DropDomain", "GatewayBody", "NameHost", "NetworkBody", "OpenAccount", "Operation", "PutCluster",
+    "LARGEST", "AcceptName", "Admission", "ClaimDomain", "ClusterBody", "CommitName", "Delegate",
+    "DomainHost", "DropDomain", "GatewayBody", "NameHost", "NetworkBody", "OpenAccount", "Operation",
+    "PutCluster",
     "PutGateway", "PutNetwork", "PutRevocations", "PutRoute", "ReleaseName", "RenewName", "RevealName",
     "RevocationsBody", "RotateKeys", "RouteBody", "SignedTransaction", "Stamp", "Transaction", "TransferName",
     "admission_message", "commitment", "consent_message", "sign", "stamp_value",
@@ -331,7 +332,7 @@ def sign(transaction: Transaction, signers: dict[int, Signer]) -> SignedTransact
 
 
 def commitment(chain: bytes, account: bytes, name: str, salt: bytes) -> bytes:
-    """What a commit announces: it hides the name behind 32 random bytes, and is of use to one account only."""
+    """What a commit announces: it hides the name behind 32 random bytes, of use to one account only."""
     return digest("name commitment v1", chain + account + salt + name.encode("ascii"))
 
 

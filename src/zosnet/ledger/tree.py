@@ -8,8 +8,8 @@ A compact sparse Merkle tree, as Diem's "Jellyfish" tree and the Celestia SMT ha
     empty    32 zero bytes
 
 A subtree with a single leaf is that leaf, wherever it is, so a tree of n records is about log2 n deep. Nodes
-are grouped in pages of four levels: a page holds the 16 subtrees below it, the hashes between are computed when they
-are wanted. Only pages that a block touched are written, once a block.
+are grouped in pages of four levels: a page holds the 16 subtrees below it, and the hashes between them are
+computed when they are wanted. Only pages that a block touched are written, once a block.
 
     page     leaves (U16, bit 15 for subtree 0) ‖ nodes (U16) ‖ for each subtree that is a leaf its path and
              H(value), for each that is a node its hash

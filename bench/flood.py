@@ -1,4 +1,4 @@
-"""What a flood of handshakes costs a session that runs: `sudo python -m bench.flood [--rate N] [--rounds N]`.
+"""What a flood of handshakes costs a session that runs: `sudo python -m bench.flood [--rate N]`.
 
 A third host sends garbage that looks like handshakes of sessions and of links, 160 bytes each, to the port of
 a node that carries a TCP stream; then, for comparison, the same to a bound socket of that host that throws it

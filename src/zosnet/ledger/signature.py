@@ -1,0 +1,113 @@
+"""The one rule for signatures, stricter than any backend, so that every backend agrees.
+
+Ed25519 as in RFC 8032 with the equation that has no cofactor, and before it: S is below the group's order;
+key and R are canonical points (y below 2²⁵⁵ − 19, no sign without an x); neither is one of the eight points
+of small order. A backend that multiplies by the cofactor differs only for keys with a small component that
+their owner put there on purpose; `tests/ledger/signature_vectors.json` has cases a backend must get right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+__all__ = ["Signer", "Verifier", "is_good_point", "verify"]
+
+ORDER: Final = 2**252 + 27742317777372353535851937790883648493
+FIELD: Final = 2**255 - 19
+
+_ROOT_OF_8: Final = 2707385501144840649318225287225658788936804267575313519463743609750303021639
+#: The y of every point whose order divides 8 (0, 1, −1, and two of order 8), with either sign.
+_SMALL: Final = frozenset({0, 1, FIELD - 1, _ROOT_OF_8, FIELD - _ROOT_OF_8})
+
+
+@lru_cache(maxsize=65536)
+def is_good_point(raw: bytes) -> bool:
+    """Whether `raw` may be a key: 32 bytes, canonical, on the curve, not of small order."""
+    return _is_canonical(raw) and _is_on_curve(raw)
+
+
+def _is_canonical(raw: bytes) -> bool:
+    y = int.from_bytes(raw, "little") & ((1 << 255) - 1)
+    return len(raw) == 32 and y < FIELD and y not in _SMALL
+
+
+def _is_on_curve(raw: bytes) -> bool:
+    y = int.from_bytes(raw, "little") & ((1 << 255) - 1)
+    d = -121665 * pow(121666, -1, FIELD)
+    square = (y * y - 1) * pow(d * y * y + 1, -1, FIELD) % FIELD
+    return square == 0 or pow(square, (FIELD - 1) // 2, FIELD) == 1
+
+
+@lru_cache(maxsize=65536)
+def _key(raw: bytes) -> Ed25519PublicKey | None:
+    return Ed25519PublicKey.from_public_bytes(raw) if is_good_point(raw) else None
+
+
+def verify(key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether `signature` is `key`'s of `message`, by the rule above. Never raises."""
+    if len(signature) != 64 or int.from_bytes(signature[32:], "little") >= ORDER:
+        return False
+    if not _is_canonical(signature[:32]):
+        return False
+    known = _key(key)
+    if known is None:
+        return False
+    try:
+        known.verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+class Verifier:
+    """`verify`, once for each signature in a process: what was good when it arrived is good in its block."""
+
+    def __init__(self, limit: int = 200_000) -> None:
+        self._limit = limit
+        self._good: dict[bytes, None] = {}
+        self.checked = 0
+
+    def __call__(self, key: bytes, message: bytes, signature: bytes) -> bool:
+        """As `verify`."""
+        mark = hashlib.sha256(key + signature + message).digest()[:16]
+        if mark in self._good:
+            return True
+        self.checked += 1
+        if not verify(key, message, signature):
+            return False
+        if len(self._good) >= self._limit:
+            self._good.pop(next(iter(self._good)))
+        self._good[mark] = None
+        return True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signer:
+    """A secret Ed25519 key: 32 bytes that never reach a log or a traceback."""
+
+    raw: bytes = field(repr=False)
+
+    @property
+    def public(self) -> bytes:
+        """The public half, 32 bytes."""
+        return _public(self.raw)
+
+    def sign(self, message: bytes) -> bytes:
+        """64 bytes."""
+        return _private(self.raw).sign(message)
+
+
+@lru_cache(maxsize=4096)
+def _private(raw: bytes) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(raw)
+
+
+@lru_cache(maxsize=4096)
+def _public(raw: bytes) -> bytes:
+    return _private(raw).public_key().public_bytes_raw()

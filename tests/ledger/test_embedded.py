@@ -1,0 +1,318 @@
+"""The embedded engine: what it acknowledges is kept, what it signs is true, and a bad clock stops it."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.ledger.chain import OPERATOR, START, genesis_of
+
+from zosnet.ledger.encoding import decode
+from zosnet.ledger.engine import embedded
+from zosnet.ledger.engine.database import KEPT_ROOTS
+from zosnet.ledger.engine.embedded import Embedded, now_ms
+from zosnet.ledger.engine.interface import Receipt
+from zosnet.ledger.header import SignedHeader, trouble_after
+from zosnet.ledger.records import ClaimRecord, account_key, claim_key, name_key
+from zosnet.ledger.replay import Memory, replay
+from zosnet.ledger.signature import Signer
+from zosnet.ledger.transaction import ClaimDomain, CommitName, DropDomain, RevealName, Stamp, commitment
+from zosnet.ledger.tree import verify
+from zosnet.ledger.wallet import Wallet
+from zosnet.model.errors import HostError, PeerError, UsageError
+
+PROJECT = Path(__file__).parents[2]
+
+
+class Clock:
+    """A clock that goes on by a millisecond each time it is read, and where it is told to."""
+
+    def __init__(self) -> None:
+        self.now = START + 1000
+
+    def __call__(self) -> int:
+        self.now += 1
+        return self.now
+
+
+@contextmanager
+def running(directory: Path, clock: Clock | None = None, idle_s: float = 60.0) -> Iterator[Embedded]:
+    ledger = Embedded(
+        directory, OPERATOR, genesis=genesis_of(), clock=clock or Clock(), idle_s=idle_s
+    ).start()
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def send(ledger: Embedded, *raws: bytes) -> list[Receipt]:
+    return ledger.submit(list(raws)).result(timeout=30)
+
+
+def opened(ledger: Embedded, number: int, now: int) -> Wallet:
+    wallet = Wallet(ledger.genesis, [Signer(bytes([number]) * 32)])
+    (receipt,) = send(ledger, wallet.transaction(wallet.opening(Stamp(wallet.chain, 0)), now).raw)
+    assert receipt.is_done, receipt
+    wallet.done()
+    return wallet
+
+
+def claim(ledger: Embedded, wallet: Wallet, domain: str, now: int) -> Receipt:
+    (receipt,) = send(ledger, wallet.transaction(ClaimDomain(domain), now).raw)
+    if receipt.is_done:
+        wallet.done()
+    return receipt
+
+
+def blocks_of(ledger: Embedded) -> list[tuple[SignedHeader, tuple[bytes, ...]]]:
+    found = [ledger.block(height) for height in range(1, ledger.status().height + 1)]
+    return [(block.header, block.transactions) for block in found if block]
+
+
+def test_a_name_is_reserved_and_proven(tmp_path: Path) -> None:
+    clock = Clock()
+    with running(tmp_path, clock) as ledger:
+        a = opened(ledger, 1, clock.now)
+        hidden = CommitName(commitment(a.chain, a.account, "shop", bytes(32)))
+        for operation in (hidden, RevealName("shop", bytes(32))):
+            (receipt,) = send(ledger, a.transaction(operation, clock.now).raw)
+            assert receipt.is_done and ledger.find(receipt.id) == receipt.height
+            a.done()
+        answer = ledger.query([name_key("shop"), name_key("blog")])
+        root = answer.header.header.root
+        there, absent = answer.items
+        assert there.value and absent.value is None
+        assert all(verify(root, item.key, item.value, item.proof) for item in answer.items)
+        assert not verify(root, there.key, None, there.proof)
+        with pytest.raises(UsageError):
+            ledger.query([b""] * 1001)
+
+
+def test_refused_transactions_make_no_block_and_have_a_reason(tmp_path: Path) -> None:
+    clock = Clock()
+    with running(tmp_path, clock) as ledger:
+        a = opened(ledger, 1, clock.now)
+        height = ledger.status().height
+        good = a.transaction(ClaimDomain("a.example"), clock.now)
+        bad = good.raw[:-1] + bytes([good.raw[-1] ^ 1])
+        receipts = send(ledger, bad, b"nonsense", bytes(100_000), b"")
+        assert [receipt.reason for receipt in receipts] == [
+            "signature",
+            "malformed",
+            "malformed",
+            "malformed",
+        ]
+        assert ledger.status().height == height and all(receipt.text for receipt in receipts)
+        receipts = send(ledger, bad, good.raw, good.raw)  # each stands or falls alone
+        assert [receipt.reason for receipt in receipts] == ["signature", "", "nonce"]
+
+
+def test_a_signature_is_verified_once(tmp_path: Path) -> None:
+    clock = Clock()
+    with running(tmp_path, clock) as ledger:
+        a = opened(ledger, 1, clock.now)
+        for number in range(20):
+            assert claim(ledger, a, f"d{number}.example", clock.now).is_done
+        assert ledger.verifier.checked == 21
+
+
+def test_headers_are_a_chain_and_blocks_replay_to_the_same_root(tmp_path: Path) -> None:
+    clock = Clock()
+    with running(tmp_path, clock) as ledger:
+        a = opened(ledger, 1, clock.now)
+        for number in range(30):
+            clock.now += 40_000
+            assert claim(ledger, a, f"d{number}.example", clock.now).is_done
+        blocks, root = blocks_of(ledger), ledger.status().root
+        before = None
+        for signed in ledger.headers(1, 1000):
+            assert trouble_after(ledger.genesis, before, signed) is None
+            before = signed.header
+        memory = Memory()
+        assert list(replay(ledger.genesis, blocks, memory))[-1].root == root
+        assert memory.get(account_key(a.account)) == ledger.query([account_key(a.account)]).items[0].value
+    forged = [*blocks[:5], (blocks[5][0], ()), *blocks[6:]]
+    with pytest.raises(PeerError, match="block 6"):
+        list(replay(genesis_of(), forged))
+    with pytest.raises(PeerError, match="block 7"):
+        list(replay(genesis_of(), [*blocks[:5], *blocks[6:]]))
+    stranger = genesis_of(lease_ms=1)
+    with pytest.raises(PeerError, match="block 1 is wrong"):
+        list(replay(stranger, blocks))
+
+
+def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
+    clock = Clock()
+    with running(tmp_path, clock) as ledger:
+        a = opened(ledger, 1, clock.now)
+        claim(ledger, a, "a.example", clock.now)
+        before = ledger.status()
+    with running(tmp_path, clock) as ledger:
+        assert (ledger.status().height, ledger.status().root) == (before.height, before.root)
+        assert claim(ledger, a, "b.example", clock.now).is_done
+        assert list(replay(ledger.genesis, blocks_of(ledger)))
+    with pytest.raises(HostError, match="another operator"):
+        Embedded(tmp_path, Signer(bytes([9]) * 32))
+    with pytest.raises(HostError, match="another genesis"):
+        Embedded(tmp_path, OPERATOR, genesis=genesis_of(lease_ms=1))
+    with pytest.raises(HostError, match="no ledger here"):
+        Embedded(tmp_path / "empty", OPERATOR)
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    with running(tmp_path), pytest.raises(HostError, match="running"):
+        Embedded(tmp_path, OPERATOR)
+
+
+def test_state_that_is_not_that_of_the_header_is_refused(tmp_path: Path) -> None:
+    with running(tmp_path) as ledger:
+        opened(ledger, 1, START + 1000)
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
+        connection.execute("UPDATE page SET value = x'00000000' WHERE key = x''")
+    connection.close()
+    with pytest.raises(HostError, match="not that of its last header"):
+        Embedded(tmp_path, OPERATOR)
+
+
+def test_no_block_is_signed_while_the_clock_is_behind(tmp_path: Path) -> None:
+    clock = Clock()
+    with running(tmp_path, clock) as ledger:
+        a = opened(ledger, 1, clock.now)
+        height, present = ledger.status().height, clock.now
+        clock.now -= 10_000
+        with pytest.raises(HostError, match="behind"):
+            claim(ledger, a, "a.example", present)
+        assert ledger.status().height == height and "behind" in ledger.status().trouble
+        clock.now = present
+        assert claim(ledger, a, "a.example", clock.now).is_done
+        assert ledger.status().trouble == "" and ledger.status().height == height + 1
+        times = [signed.header.time_ms for signed in ledger.headers(1, 100)]
+        assert times == sorted(set(times))
+
+
+def test_an_idle_ledger_makes_empty_blocks_and_judges_at_the_present_time(tmp_path: Path) -> None:
+    clock = Clock()
+    with running(tmp_path, clock, idle_s=0.02) as ledger:
+        events = ledger.subscribe()
+        found = [events.get(timeout=30) for _ in range(3)]
+        headers = [event.header.header for event in found if event]
+        assert len({header.root for header in headers}) == 1
+        assert [header.height for header in headers] == list(range(headers[0].height, headers[0].height + 3))
+        a = opened(ledger, 1, clock.now)
+        clock.now += 12 * 3_600_000  # a night
+        late = a.transaction(ClaimDomain("a.example"), clock.now - 200_000)
+        assert send(ledger, late.raw)[0].reason == "expired"
+        assert claim(ledger, a, "a.example", clock.now).is_done
+        newest = ledger.headers(ledger.status().height, 1)[0].header
+        assert clock.now - newest.time_ms < 5000
+    assert embedded.IDLE_S < 5
+
+
+def test_the_last_hundred_roots_can_be_proven(tmp_path: Path) -> None:
+    clock = Clock()
+    with running(tmp_path, clock) as ledger:
+        a = opened(ledger, 1, clock.now)
+        wanted: dict[int, bytes | None] = {}
+        key = claim_key(a.account, "a.example")
+        epoch = 0
+        for number in range(KEPT_ROOTS + 20):
+            operation = ClaimDomain("a.example") if number % 2 == 0 else DropDomain("a.example", epoch)
+            (receipt,) = send(ledger, a.transaction(operation, clock.now).raw)
+            a.done()
+            epoch = receipt.epoch
+            wanted[receipt.height] = ledger.query([key]).items[0].value
+        top = ledger.status().height
+        for height in range(top - KEPT_ROOTS + 1, top + 1):
+            answer = ledger.query([key], height)
+            (item,) = answer.items
+            assert item.value == wanted[height] and answer.header.header.height == height
+            assert verify(answer.header.header.root, key, item.value, item.proof)
+            assert item.value is None or decode(ClaimRecord, item.value).epoch
+        assert KEPT_ROOTS >= 100 and ledger.status().oldest_root == top - KEPT_ROOTS + 1
+        for height in (top - KEPT_ROOTS, top + 1, 0):
+            with pytest.raises(UsageError):
+                ledger.query([key], height)
+
+
+def test_subscribers_hear_what_changed(tmp_path: Path) -> None:
+    clock = Clock()
+    with running(tmp_path, clock) as ledger:
+        a = opened(ledger, 1, clock.now)
+        events = ledger.subscribe()
+        claim(ledger, a, "a.example", clock.now)
+        event = events.get(timeout=30)
+        assert event and claim_key(a.account, "a.example") in event.changed
+        assert event.header.header.height == ledger.status().height
+        assert events.get(timeout=0.001) is None
+        events.close()
+        with pytest.raises(EOFError):
+            while True:
+                events.get(timeout=0.001)
+        assert ledger.status().subscribers == 0
+
+
+def test_pending_transactions_are_capped_and_small_envelopes_come_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "MOST_PENDING", 3000)
+    monkeypatch.setattr(embedded, "MOST_IN_BLOCK", 100)
+    clock = Clock()
+    with running(tmp_path, clock) as ledger:
+        a = opened(ledger, 1, clock.now)
+        flood = ledger.submit([b"nonsense"] * 2900)
+        refused = send(ledger, *[b"nonsense"] * 2000)
+        assert {receipt.reason for receipt in refused} == {"busy"}
+        assert claim(ledger, a, "a.example", clock.now).is_done
+        assert {receipt.reason for receipt in flood.result(timeout=30)} == {"malformed"}
+        assert send(ledger) == []
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    clock = Clock()
+    with running(tmp_path, clock) as ledger:
+        a = opened(ledger, 1, clock.now)
+        before = ledger.status()
+        pages = ledger._database._connection.execute("PRAGMA page_count").fetchone()[0]
+        ledger._database._connection.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(HostError, match="full"):
+            for number in range(2000):
+                claim(ledger, a, f"d{number}.example", clock.now)
+                before = ledger.status()
+        assert ledger.status().root == before.root and "full" in ledger.status().trouble
+        ledger._database._connection.execute("PRAGMA max_page_count = 1000000")
+        assert claim(ledger, a, "after.example", clock.now).reason in ("", "quota")
+        assert list(replay(ledger.genesis, blocks_of(ledger)))[-1].root == ledger.status().root
+
+
+POINTS = ["before-write", "between-writes", "before-commit", "after-commit", "before-acknowledgement"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("count", [2, 7])
+def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path, point: str, count: int) -> None:
+    words = [sys.executable, "-m", "tests.ledger.crash_child", str(tmp_path), point, str(count)]
+    child = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    acknowledged = [line.split() for line in child.stdout.splitlines()]
+    assert all(len(words) == 1 for words in acknowledged)
+    ledger = Embedded(tmp_path, OPERATOR).start()
+    try:
+        for (identity,) in acknowledged:
+            assert ledger.find(bytes.fromhex(identity)) is not None
+        blocks = blocks_of(ledger)
+        assert list(replay(ledger.genesis, blocks))[-1].root == ledger.status().root
+        known = sum(len(transactions) for _, transactions in blocks)
+        assert len(acknowledged) <= known <= len(acknowledged) + 2
+        fresh = opened(ledger, 200, now_ms())
+        assert claim(ledger, fresh, "a.example", now_ms()).is_done
+    finally:
+        ledger.close()
+    shutil.rmtree(tmp_path)

@@ -1,7 +1,8 @@
 """The embedded engine: one process, one operator's key, one SQLite file.
 
 A thread of its own makes the blocks: of what is pending as soon as something is, and an empty one when
-nothing has been for a while. So transactions that arrive while one block is written share the next one's commit.
+nothing has been for a while. So transactions that arrive while one block is written share the next one's
+commit.
 """
 
 from __future__ import annotations

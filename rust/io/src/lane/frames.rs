@@ -360,10 +360,7 @@ impl Lane {
         if !sent {
             self.count(Counter::NotSealed, 1);
             if self.shared.peers.of(transport.peer()).ask(now) {
-                let _ = self
-                    .shared
-                    .keeper
-                    .post(ToKeeper::UsedUp(*transport.peer()));
+                let _ = self.shared.keeper.post(ToKeeper::UsedUp(*transport.peer()));
             }
         }
         sent
@@ -394,9 +391,9 @@ impl Lane {
                     let written = write(bytes);
                     bytes.extend_from_slice(&[0; RELAY_OVERHEAD - RELAY_HEADER]);
                     written
-                        && bytes.get_mut(at..).is_some_and(|datagram| {
-                            keys.wrap(lane, hop_limit, &src, &dst, datagram).is_ok()
-                        })
+                        && bytes
+                            .get_mut(at..)
+                            .is_some_and(|datagram| keys.wrap(lane, hop_limit, &src, &dst, datagram).is_ok())
                 })
             }
             Kind::Wrapped => {

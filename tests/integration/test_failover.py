@@ -34,8 +34,8 @@ def cut_near(paths: TwoPaths) -> None:
         (kill_relay, "tcp", ROUTES, 200),
         (cut_near, "tcp", ROUTES, 1000),
         (cut_near, "quic", 100, 1000),
-        (cut_near, "udp", ROUTES, 1000),
-        (kill_relay, "udp", ROUTES, 1000),
+        (cut_near, "udp", 100, 1000),
+        (kill_relay, "udp", 100, 1000),
     ],
     ids=["dead socket", "silent cut", "silent cut, QUIC", "silent cut, UDP", "dead node, UDP"],
 )

@@ -21,8 +21,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"model", "message", "access"},
     "dataplane": {"model", "_core"},
     "service": {"model", "wire", "babel", "message", "access", "store", "dataplane"},
-    "api": {"model", "store", "service"},
-    "cli": {"model", "store", "service", "api"},
+    "api": {"model", "ledger", "store", "service"},
+    "cli": {"model", "ledger", "store", "service", "api"},
     "lab": {"model", "ledger", "wire", "babel", "message", "access", "store", "dataplane", "service", "api"},
 }
 PURE = {"model", "wire", "babel", "message", "access", "ledger"}

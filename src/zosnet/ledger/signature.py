@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
+from blake3 import blake3
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -92,6 +93,11 @@ class Signer:
     """A secret Ed25519 key: 32 bytes that never reach a log or a traceback."""
 
     raw: bytes = field(repr=False)
+
+    @classmethod
+    def derive(cls, secret: bytes, purpose: str) -> Signer:
+        """The key for one purpose that comes from a secret kept for several."""
+        return cls(blake3(secret, derive_key_context=f"zosnet ledger {purpose}").digest())
 
     @property
     def public(self) -> bytes:

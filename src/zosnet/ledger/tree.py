@@ -32,6 +32,8 @@ Slot = bytes | None
 """A subtree at the foot of a page: None, a leaf (path ‖ H(value), 64 bytes) or a node (a hash, 32)."""
 
 Page = list[Slot]
+"""A page's subtrees as a heap: the top at 1, below a place n are 2n and 2n + 1, the foot is 16 to 31."""
+
 Load = Callable[[bytes], bytes | None]
 """The bytes of the page at a prefix, one nibble a byte; None where there is none."""
 
@@ -69,47 +71,56 @@ def _hash(slot: Slot) -> bytes:
     return slot if len(slot) == _NODE else leaf_hash(slot)
 
 
-def _levels(page: Page) -> list[list[Slot]]:
-    """The five levels of a page, its top first."""
-    levels: list[list[Slot]] = [page]
-    while len(levels[0]) > 1:
-        below = levels[0]
-        levels.insert(0, [_pair(below[i], below[i + 1]) for i in range(0, len(below), 2)])
-    return levels
+def _heap(slots: list[Slot]) -> Page:
+    """A page with all its hashes."""
+    page: Page = [*[None] * 16, *slots]
+    for place in range(15, 0, -1):
+        page[place] = _pair(page[2 * place], page[2 * place + 1])
+    return page
 
 
-def _top(page: Page) -> Slot:
-    level: list[Slot] = page
-    while len(level) > 1:
-        level = [_pair(level[i], level[i + 1]) for i in range(0, len(level), 2)]
-    return level[0]
+def _refresh(page: Page, changed: list[int]) -> None:
+    """Compute the hashes above these places of a page anew, and no others."""
+    places = set(changed)
+    while places != {1}:
+        places = {place >> 1 for place in places}
+        for place in places:
+            page[place] = _pair(page[2 * place], page[2 * place + 1])
 
 
 def encode_page(page: Page) -> bytes:
     """The bytes of a page."""
     leaves = nodes = 0
-    for slot in page:
-        leaves, nodes = leaves << 1, nodes << 1
+    slots: list[bytes] = []
+    bit = 0x8000
+    for slot in page[16:]:
         if slot is not None:
-            leaves, nodes = leaves | (len(slot) == _LEAF), nodes | (len(slot) == _NODE)
-    return leaves.to_bytes(2) + nodes.to_bytes(2) + b"".join(slot for slot in page if slot is not None)
+            slots.append(slot)
+            if len(slot) == _LEAF:
+                leaves |= bit
+            else:
+                nodes |= bit
+        bit >>= 1
+    return (leaves << 16 | nodes).to_bytes(4) + b"".join(slots)
 
 
-def decode_page(raw: bytes) -> Page:
-    """A page from its bytes, which are our own."""
+def decode_page(raw: bytes | None) -> Page:
+    """A page from its bytes, which are our own; an empty one where there are none."""
+    if raw is None:
+        return [None] * 32
     leaves, nodes, at = int.from_bytes(raw[:2]), int.from_bytes(raw[2:4]), 4
-    page: Page = []
+    slots: list[Slot] = []
     for bit in range(15, -1, -1):
         size = _LEAF if leaves >> bit & 1 else _NODE if nodes >> bit & 1 else 0
-        page.append(raw[at : at + size] if size else None)
+        slots.append(raw[at : at + size] if size else None)
         at += size
-    return page
+    return _heap(slots)
 
 
 class Tree:
     """The tree over pages that an engine keeps. `update`, then `settle` once they are kept, or `abandon`."""
 
-    def __init__(self, load: Load, *, cache: int = 20_000) -> None:
+    def __init__(self, load: Load, *, cache: int = 16_000) -> None:
         self._load = load
         self._limit = cache
         self._cache: dict[bytes, Page] = {}
@@ -118,7 +129,7 @@ class Tree:
     @property
     def root(self) -> bytes:
         """The hash over everything."""
-        return _hash(_top(self._page(b"")))
+        return _hash(self._page(b"")[1])
 
     def update(self, changes: dict[bytes, bytes | None]) -> tuple[bytes, dict[bytes, bytes | None]]:
         """Put (None: remove) records by key: the new root, and the pages to keep (None: to delete)."""
@@ -128,7 +139,7 @@ class Tree:
         )
         if leaves:
             page = self._change(b"", list(self._page(b"")), leaves)
-            self._dirty[b""] = page if any(slot is not None for slot in page) else None
+            self._dirty[b""] = None if page[1] is None else page
         pages = {
             prefix: None if page is None else encode_page(page)
             for prefix, page in sorted(self._dirty.items())
@@ -151,11 +162,10 @@ class Tree:
     def _page(self, prefix: bytes) -> Page:
         """The page at `prefix`, not to be changed; an empty one where there is none."""
         if prefix in self._dirty:
-            return self._dirty[prefix] or [None] * 16
+            return self._dirty[prefix] or [None] * 32
         found = self._cache.get(prefix)
         if found is None:
-            raw = self._load(prefix)
-            found = [None] * 16 if raw is None else decode_page(raw)
+            found = decode_page(self._load(prefix))
             self._remember(prefix, found)
         return found
 
@@ -168,30 +178,30 @@ class Tree:
 
     def _change(self, prefix: bytes, page: Page, leaves: list[tuple[bytes, bytes | None]]) -> Page:
         """Work sorted changes into `page`, which is at `prefix` and may be changed."""
+        changed: list[int] = []
         for nibble, group in _by_nibble(leaves, len(prefix)):
-            below, slot = prefix + bytes([nibble]), page[nibble]
+            below, place = prefix + bytes([nibble]), 16 + nibble
+            slot = page[place]
+            changed.append(place)
             if slot is not None and len(slot) == _NODE:
-                child = self._change(below, list(self._page(below)), group)
-                page[nibble] = self._fold(below, child)
+                page[place] = self._fold(below, self._change(below, list(self._page(below)), group))
                 continue
             if slot is not None and all(path != slot[:32] for path, _ in group):
                 group.append((slot[:32], slot[32:]))
                 group.sort()
             present = [(path, value) for path, value in group if value is not None]
             if len(present) <= 1:
-                page[nibble] = present[0][0] + present[0][1] if present else None
+                page[place] = present[0][0] + present[0][1] if present else None
             else:
-                page[nibble] = self._fold(below, self._change(below, [None] * 16, list(present)))
+                page[place] = self._fold(below, self._change(below, [None] * 32, list(present)))
+        _refresh(page, changed)
         return page
 
     def _fold(self, prefix: bytes, page: Page) -> Slot:
         """Keep a changed page, or take it away where a single leaf or nothing is left; its parent's slot."""
-        used = [slot for slot in page if slot is not None]
-        if not used or (len(used) == 1 and len(used[0]) == _LEAF):
-            self._dirty[prefix] = None
-            return used[0] if used else None
-        self._dirty[prefix] = page
-        return _top(page)
+        top = page[1]
+        self._dirty[prefix] = None if top is None or len(top) == _LEAF else page
+        return top
 
 
 def _by_nibble(
@@ -226,15 +236,15 @@ def prove(load: Load, key: bytes) -> Proof:
     siblings: list[bytes] = []
     for depth in range(64):
         prefix = bytes(path[n >> 1] >> (0 if n & 1 else 4) & 15 for n in range(depth))
-        raw = load(prefix)
-        levels = _levels([None] * 16 if raw is None else decode_page(raw))
+        page, place = decode_page(load(prefix)), 1
         nibble = path[depth >> 1] >> (0 if depth & 1 else 4) & 15
         for level in range(5):
-            here = levels[level][nibble >> (4 - level)]
+            here = page[place]
             if here is None or len(here) == _LEAF:
                 return _ended(path, siblings, here)
             if level < 4:
-                siblings.append(_hash(levels[level + 1][nibble >> (3 - level) ^ 1]))
+                place = 2 * place + (nibble >> (3 - level) & 1)
+                siblings.append(_hash(page[place ^ 1]))
     raise ValueError("the pages are no tree")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 SOCKET_VARIABLE = "ZOSNET_SOCKET"
+LEDGER_VARIABLE = "ZOSNET_LEDGER"
 
 
 def is_root() -> bool:
@@ -39,6 +40,18 @@ def socket_path(environment: Mapping[str, str] = os.environ) -> Path:
     if runtime := environment.get("XDG_RUNTIME_DIR"):
         return Path(runtime) / "zosnet.sock"
     return state_directory(environment) / "zosnet.sock"
+
+
+def ledger_directory(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where a ledger of this machine, and the keys of whoever uses one, are kept: in the state directory."""
+    return state_directory(environment) / "ledger"
+
+
+def ledger_socket(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where a ledger listens: ZOSNET_LEDGER, else beside the node's own socket."""
+    if named := environment.get(LEDGER_VARIABLE):
+        return Path(named)
+    return socket_path(environment).with_name("ledger.sock")
 
 
 def _user_directory(environment: Mapping[str, str], variable: str, usual: str) -> Path:

@@ -1,8 +1,7 @@
 """The embedded engine: one process, one operator's key, one SQLite file.
 
 A thread of its own makes the blocks: of what is pending as soon as something is, and an empty one when
-nothing has been for a while. So transactions that arrive while one block is written share the next one's
-commit.
+nothing has been for a while. So what arrives while one block is written shares the next one's commit.
 """
 
 from __future__ import annotations
@@ -50,15 +49,17 @@ def now_ms() -> int:
 class Events:
     """One subscriber's queue."""
 
-    def __init__(self, forget: Callable[[Events], None]) -> None:
+    def __init__(self, forget: Callable[[Events], None], notify: Callable[[], None]) -> None:
         self._queue: queue.Queue[Event | None] = queue.Queue(MOST_UNREAD)
         self._forget = forget
+        self._notify = notify
         self._is_closed = False
 
     def put(self, event: Event) -> None:
         """For the engine: tell of an event, or cut off a subscriber that doesn't listen."""
         try:
             self._queue.put_nowait(event)
+            self._notify()
         except queue.Full:
             self.close()
 
@@ -80,6 +81,7 @@ class Events:
         self._forget(self)
         with contextlib.suppress(queue.Full):
             self._queue.put_nowait(None)
+        self._notify()
 
 
 class _Envelope:
@@ -209,9 +211,9 @@ class Embedded:
         proof = prove(lambda prefix: self._snapshot.page(prefix, at, top), key)
         return Item(key, self._snapshot.record(key, at, top), proof)
 
-    def subscribe(self) -> Events:
-        """Hear of each block from now on."""
-        events = Events(self._subscribers.discard)
+    def subscribe(self, notify: Callable[[], None] = lambda: None) -> Events:
+        """Hear of each block from now on; `notify` is called, by another thread, when there is news."""
+        events = Events(self._subscribers.discard, notify)
         self._subscribers.add(events)
         return events
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
@@ -99,8 +100,8 @@ class Engine(Protocol):
     def query(self, keys: list[bytes], height: int | None = None) -> Answer:
         """Records with proofs, as of the newest header or an earlier one."""
 
-    def subscribe(self) -> Subscription:
-        """Hear of each block from now on."""
+    def subscribe(self, notify: Callable[[], None] = lambda: None) -> Subscription:
+        """Hear of each block from now on; `notify` is called, by any thread, when there is news."""
 
     def status(self) -> Status:
         """How it is."""

@@ -6,6 +6,9 @@ mod world;
 
 use std::net::SocketAddr;
 
+use blake2::digest::consts::U16;
+use blake2::digest::{FixedOutput, Mac};
+use blake2::{Blake2s256, Blake2sMac, Digest};
 use proptest::prelude::*;
 use world::{Flight, Numbers, Told, World, config, end_of, entry, public_of, seal, secret_of};
 use zosnet_core::address_of;
@@ -133,6 +136,63 @@ fn a_response_altered_anywhere_leaves_the_attempt_as_it_was() {
     world.path.drops = None;
     world.arrive(response);
     world.run(0.1);
+    assert!(world.agree());
+}
+
+/// The last response of the tape with another sender index in the clear, and a mac1 to go with it: who knows the public
+/// key of its receiver can do that.
+fn with_another_index(world: &World) -> Flight {
+    let response = world.tape.iter().rev().find(|flight| flight.kind() == RESPONSE);
+    let mut altered = response.unwrap().clone();
+    altered.bytes[7] ^= 1;
+    let end = altered.bytes.len() - 16;
+    let key = Blake2s256::new()
+        .chain_update(b"zosnet session mac1 v1")
+        .chain_update(public_of(0))
+        .finalize();
+    let mac1 = Blake2sMac::<U16>::new_from_slice(&key)
+        .unwrap()
+        .chain_update(&altered.bytes[..end])
+        .finalize_fixed();
+    altered.bytes[end..].copy_from_slice(&mac1);
+    altered
+}
+
+#[test]
+fn a_sender_index_altered_with_its_mac1_is_not_believed() {
+    let mut world = World::pair(1);
+    world.record = true;
+    world.path.drops = Some(|flight| flight.kind() == RESPONSE);
+    world.offer(0, 1);
+    world.run(0.05);
+    let forged = with_another_index(&world);
+    world.path.drops = None;
+    world.arrive(forged);
+    world.run(0.1);
+    assert!(
+        world.agree(),
+        "the frames go to the index that the responder meant"
+    );
+}
+
+#[test]
+fn a_session_renewed_by_such_a_response_goes_on() {
+    let mut world = World::running(1);
+    (world.record, world.path.hints) = (true, false);
+    let before = world.current(0, 1).unwrap().local_index();
+    world.path.drops = Some(|flight| flight.kind() == RESPONSE);
+    let now = world.now;
+    world.nodes[0].keeper.renew(&public_of(1), now);
+    world.act(0);
+    world.run(0.05);
+    let forged = with_another_index(&world);
+    world.path.drops = None;
+    world.arrive(forged);
+    assert_ne!(world.current(0, 1).unwrap().local_index(), before);
+    let got = world.got(1);
+    world.offer(0, 1);
+    world.run(0.1);
+    assert_eq!(world.got(1), got + 1);
     assert!(world.agree());
 }
 

@@ -125,7 +125,7 @@ impl Keeper {
             .attempt
             .as_mut()
             .filter(|attempt| attempt.handshake.index == response.receiver);
-        let Some(theirs) = attempt.and_then(|attempt| attempt.handshake.granted(response)) else {
+        let Some((theirs, remote)) = attempt.and_then(|attempt| attempt.handshake.granted(response)) else {
             self.totals.bad_handshake += 1;
             return;
         };
@@ -134,7 +134,7 @@ impl Keeper {
         };
         let made = attempt
             .handshake
-            .finish(&key, theirs, response.sender, &self.own)
+            .finish(&key, theirs, remote, &self.own)
             .map(Arc::new);
         let Some(transport) = made else {
             self.indexes.remove(&response.receiver);

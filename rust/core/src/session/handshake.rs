@@ -69,9 +69,10 @@ impl Initiating {
         [&self.message[..], &self.mac1, &mac2].concat()
     }
 
-    /// What the peer granted. A response that fails leaves the handshake as it was.
-    pub(super) fn granted(&mut self, response: &Response<'_>) -> Option<Offer> {
-        Offer::decode(&self.noise.read(response.noise)?)
+    /// What the peer granted, and the index that it wants to be addressed by: not the one in the clear header, which
+    /// anybody who knows this node's public key may have changed. A response that fails leaves the handshake as it was.
+    pub(super) fn granted(&mut self, response: &Response<'_>) -> Option<(Offer, u32)> {
+        Offer::decode_granted(&self.noise.read(response.noise)?)
     }
 
     /// The keys, once it was granted.
@@ -135,7 +136,7 @@ impl Asked {
             ciphers: cipher.bit(),
             ..own.offer
         };
-        self.noise.write(&offer.encode(), &mut response)?;
+        self.noise.write(&offer.encode_granted(index), &mut response)?;
         let mac1 = MacKeys::new(&self.peer).mac1(&response);
         response.extend_from_slice(&mac1);
         let agreed = agreed(self.peer, [index, self.remote], cipher, self.theirs, own);

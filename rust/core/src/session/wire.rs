@@ -231,8 +231,6 @@ pub struct Initiation<'a> {
 /// See [`Handshake`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Response<'a> {
-    /// The index that the responder wants to be addressed by.
-    pub sender: u32,
     /// Of the initiation that it answers.
     pub receiver: u32,
     /// The Noise message.
@@ -276,7 +274,6 @@ pub fn decode(message: &[u8]) -> Option<Handshake<'_>> {
             let (covered, mac1) = message.split_last_chunk::<MAC>()?;
             let (header, noise) = covered.split_at_checked(RESPONSE_HEADER)?;
             Some(Handshake::Response(Response {
-                sender,
                 receiver: word(header, 8)?,
                 noise,
                 covered,
@@ -324,6 +321,26 @@ pub struct Offer {
 /// Length of an offer without extensions.
 const OFFER: usize = 8;
 const OFFER_VERSION: u8 = 1;
+/// Type and length of an extension.
+const EXTENSION: usize = 3;
+/// Extension of a response: its sender index, authentic.
+const INDEX: u8 = 1;
+/// Length of what a response says.
+const GRANTED: usize = OFFER + EXTENSION + 4;
+
+/// The first extension of this type, if there is one. None: they aren't well-formed.
+fn extension(mut rest: &[u8], wanted: u8) -> Option<Option<&[u8]>> {
+    let mut found = None;
+    while !rest.is_empty() {
+        let ([kind, l0, l1], tail) = rest.split_first_chunk::<EXTENSION>()?;
+        let (body, after) = tail.split_at_checked(usize::from(u16::from_be_bytes([*l0, *l1])))?;
+        if *kind == wanted && found.is_none() {
+            found = Some(body);
+        }
+        rest = after;
+    }
+    Some(found)
+}
 
 impl Offer {
     /// As it is sent. Extensions would follow: type (1), length (2), bytes.
@@ -332,16 +349,28 @@ impl Offer {
         [OFFER_VERSION, self.ciphers, self.lanes, 0, m0, m1, 0, 0]
     }
 
+    /// As a response says it, with its sender index, which in the clear header anybody could alter.
+    pub(super) fn encode_granted(self, index: u32) -> [u8; GRANTED] {
+        let mut payload = [0; GRANTED];
+        let (offer, extension) = payload.split_at_mut(OFFER);
+        offer.copy_from_slice(&self.encode());
+        extension[..EXTENSION].copy_from_slice(&[INDEX, 0, 4]);
+        extension[EXTENSION..].copy_from_slice(&index.to_be_bytes());
+        payload
+    }
+
+    /// The offer and the index of a response.
+    pub(super) fn decode_granted(payload: &[u8]) -> Option<(Self, u32)> {
+        let index = extension(payload.get(OFFER..)?, INDEX)??;
+        Some((Self::decode(payload)?, u32::from_be_bytes(index.try_into().ok()?)))
+    }
+
     /// Read one; extensions that follow are skipped if they are well-formed.
     #[must_use]
     pub fn decode(payload: &[u8]) -> Option<Self> {
-        let (head, mut rest) = payload.split_first_chunk::<OFFER>()?;
+        let (head, rest) = payload.split_first_chunk::<OFFER>()?;
         let [version, ciphers, lanes, _, m0, m1, _, _] = *head;
-        while !rest.is_empty() {
-            let (header, tail) = rest.split_first_chunk::<3>()?;
-            let length = usize::from(u16::from_be_bytes([header[1], header[2]]));
-            rest = tail.get(length..)?;
-        }
+        extension(rest, INDEX)?;
         let max_frame = u16::from_be_bytes([m0, m1]);
         let possible = version == OFFER_VERSION && (1..=MAX_LANES).contains(&lanes);
         // Less than a frame for the least MTU of IPv6 in two pieces makes no sense.

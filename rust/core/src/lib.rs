@@ -10,6 +10,7 @@
 //! | [`suite`] | static X25519 keys and AES-256-GCM sessions, as Mycelium has them |
 //! | [`ipv6`] | a checked view of the IPv6 header |
 //! | [`checksum`] | the Internet checksum |
+//! | `cookies` | mac1 and cookies against floods, for links and sessions |
 //! | [`icmp`] | errors for the local host, errors of transit nodes, echo replies |
 //! | [`offload`] | cutting and merging the super-packets of a TUN device with offload |
 //! | [`fib`] | longest-prefix match |
@@ -22,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 pub mod checksum;
+mod cookies;
 pub mod datagram;
 pub mod fib;
 pub mod filter;

@@ -1,77 +1,38 @@
-//! mac1, and cookies against floods: sections 5.3 and 5.4 of WireGuard's paper, with labels of our own.
-//!
-//! mac1 shows that a sender knows whom it talks to (or, in XX, that it speaks this protocol) before anything
-//! dearer than a hash is done. When many handshakes are half open, only a mac2 under the cookie that was sent
-//! to the source gets further; the cookie is computed from the source, so nothing is kept.
+//! mac1 and cookies of links. In XX the dialler doesn't know whom it talks to: its mac1 only shows that it speaks this
+//! protocol.
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::crypt::{Cipher, KEY, Sealer, Secret, derive, equal, hash, short_mac};
+use super::crypt::{KEY, Secret};
 use super::noise::Pattern;
 use super::wire::{self, Initiation};
+use crate::cookies::{self, Labels, MacKeys, NONCE, SEALED_COOKIE};
 
-/// A secret makes cookies for so long, and they are taken for as long again.
-const SECRET_LIFETIME: f64 = 120.0;
-/// How long a dialler may use a cookie.
-pub(super) const COOKIE_LIFETIME: f64 = 120.0;
-const NONCE: usize = 24;
+const LABELS: Labels = Labels {
+    mac1: b"zosnet link mac1 v1",
+    cookie: b"zosnet link cookie v1",
+};
 /// Length of a cookie reply.
-pub(super) const REPLY: usize = 8 + NONCE + 32;
+pub(super) const REPLY: usize = 8 + SEALED_COOKIE;
 
-/// A cookie.
-pub(super) type Cookie = [u8; 16];
-
-/// Keys made from a responder's public key; from zeros where the dialler doesn't know it.
-pub(super) struct MacKeys {
-    mac1: [u8; KEY],
-    cookie: [u8; KEY],
-}
-
-impl MacKeys {
-    pub(super) fn new(responder: &[u8; KEY]) -> Self {
-        Self {
-            mac1: hash(&[b"zosnet link mac1 v1", responder]),
-            cookie: hash(&[b"zosnet link cookie v1", responder]),
-        }
-    }
-
-    pub(super) fn mac1(&self, covered: &[u8]) -> [u8; 16] {
-        short_mac(&self.mac1, &[covered])
-    }
-
-    fn sealer(&self, nonce: &[u8; NONCE]) -> Option<Sealer> {
-        Sealer::new(Cipher::ChaCha20Poly1305, &derive(&self.cookie, &[nonce]))
-    }
-
-    /// The cookie in a reply to an initiation that had `mac1`.
-    pub(super) fn open(&self, body: &[u8], mac1: &[u8; 16]) -> Option<Cookie> {
-        let (nonce, sealed) = body.split_first_chunk::<NONCE>()?;
-        let mut sealed: [u8; 32] = sealed.try_into().ok()?;
-        let cookie = self.sealer(nonce)?.open(0, mac1, &mut sealed)?;
-        (*cookie).try_into().ok()
-    }
-}
-
-/// mac2: that the sender received the cookie.
-pub(super) fn mac2(cookie: &Cookie, covered: &[u8]) -> [u8; 16] {
-    short_mac(cookie, &[covered])
+/// Keys for messages to the node of this public key; without one, for whoever answers.
+pub(super) fn keys_for(responder: Option<&[u8; KEY]>) -> MacKeys {
+    MacKeys::new(&LABELS, responder.unwrap_or(&[0; KEY]))
 }
 
 /// The responder's side.
 pub(super) struct Jar {
     known: MacKeys,
     unknown: MacKeys,
-    secrets: [Option<Secret>; 2],
-    since: f64,
+    secrets: cookies::Jar,
 }
 
 impl Jar {
     pub(super) fn new(public: &[u8; KEY]) -> Self {
         Self {
-            known: MacKeys::new(public),
-            unknown: MacKeys::new(&[0; KEY]),
-            secrets: [None, None],
-            since: f64::NEG_INFINITY,
+            known: keys_for(Some(public)),
+            unknown: keys_for(None),
+            secrets: cookies::Jar::default(),
         }
     }
 
@@ -83,29 +44,24 @@ impl Jar {
     }
 
     pub(super) fn mac1_is_right(&self, initiation: &Initiation<'_>) -> bool {
-        let right = self.keys(initiation.pattern).mac1(initiation.before_mac1);
-        equal(&right, initiation.mac1)
+        self.keys(initiation.pattern)
+            .is_right(initiation.before_mac1, initiation.mac1)
     }
 
     pub(super) fn mac2_is_right(&self, initiation: &Initiation<'_>, from: SocketAddr, now: f64) -> bool {
-        let ages = [0.0, SECRET_LIFETIME];
-        self.secrets.iter().zip(ages).any(|(secret, age)| {
-            let Some(secret) = secret else { return false };
-            let cookie = cookie(secret, from);
-            now - self.since + age < 2.0 * SECRET_LIFETIME
-                && equal(&mac2(&cookie, initiation.before_mac2), initiation.mac2)
+        with_source(from, |source| {
+            self.secrets
+                .is_right(&[initiation.before_mac2], initiation.mac2, source, now)
         })
     }
 
     /// Whether a new secret is due: call [`Jar::renew`] before [`Jar::reply`].
     pub(super) fn is_stale(&self, now: f64) -> bool {
-        now - self.since >= SECRET_LIFETIME
+        self.secrets.is_stale(now)
     }
 
     pub(super) fn renew(&mut self, secret: Secret, now: f64) {
-        self.secrets[1] = self.secrets[0].take();
-        self.secrets[0] = Some(secret);
-        self.since = now;
+        self.secrets.renew(secret, now);
     }
 
     pub(super) fn reply(
@@ -114,13 +70,12 @@ impl Jar {
         from: SocketAddr,
         nonce: &[u8; NONCE],
     ) -> Option<Vec<u8>> {
-        let mut sealed = cookie(self.secrets[0].as_ref()?, from);
-        let sealer = self.keys(initiation.pattern).sealer(nonce)?;
-        let tag = sealer.seal(0, initiation.mac1, &mut sealed)?;
+        let keys = self.keys(initiation.pattern);
+        let sealed = with_source(from, |source| {
+            self.secrets.reply(keys, initiation.mac1, source, nonce)
+        })?;
         let mut out = wire::address(wire::COOKIE, initiation.sender);
-        out.extend_from_slice(nonce);
         out.extend_from_slice(&sealed);
-        out.extend_from_slice(&tag);
         Some(out)
     }
 }
@@ -143,10 +98,11 @@ impl Gate {
     }
 }
 
-fn cookie(secret: &[u8; KEY], from: SocketAddr) -> Cookie {
+/// What a cookie is bound to.
+fn with_source<R>(from: SocketAddr, take: impl FnOnce(&[&[u8]]) -> R) -> R {
     let port = from.port().to_be_bytes();
     match from.ip() {
-        IpAddr::V4(ip) => short_mac(secret, &[&ip.octets(), &port]),
-        IpAddr::V6(ip) => short_mac(secret, &[&ip.octets(), &port]),
+        IpAddr::V4(ip) => take(&[&ip.octets(), &port]),
+        IpAddr::V6(ip) => take(&[&ip.octets(), &port]),
     }
 }

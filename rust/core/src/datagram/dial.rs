@@ -7,10 +7,11 @@
 use std::net::SocketAddr;
 
 use super::config::Id;
-use super::cookie::{COOKIE_LIFETIME, Cookie, MacKeys, mac2};
+use super::cookie::keys_for;
 use super::crypt::KEY;
 use super::link::Link;
 use super::noise::{Handshake, Pattern};
+use crate::cookies::{COOKIE_LIFETIME, Cookie, MacKeys, mac2};
 
 /// Retries begin after this and double up to that, in seconds.
 const RETRY: f64 = 0.25;
@@ -41,7 +42,7 @@ impl Attempt {
         message: Vec<u8>,
         responder: Option<&[u8; KEY]>,
     ) -> Self {
-        let macs = MacKeys::new(responder.unwrap_or(&[0; KEY]));
+        let macs = keys_for(responder);
         let mac1 = macs.mac1(&message);
         Self {
             index,
@@ -58,7 +59,7 @@ impl Attempt {
         let mut out = self.message.clone();
         out.extend_from_slice(&self.mac1);
         let mac2 = match &self.cookie {
-            Some((cookie, at)) if now - at < COOKIE_LIFETIME => mac2(cookie, &out),
+            Some((cookie, at)) if now - at < COOKIE_LIFETIME => mac2(cookie, &[&out]),
             _ => [0; 16],
         };
         out.extend_from_slice(&mac2);

@@ -6,6 +6,7 @@ use super::action::Action;
 use super::config::From;
 use super::handshake::Asked;
 use super::keeper::{Keeper, for_strangers};
+use super::mac;
 use super::peer::Granted;
 use super::wire::{self, Initiation};
 use crate::datagram::crypt::hash;
@@ -83,9 +84,10 @@ impl Keeper {
 
     /// Whether an initiation gets further, and if so whether its sender has shown that it receives.
     fn may_ask(&mut self, initiation: &Initiation<'_>, from: From, now: f64) -> Option<bool> {
-        let macs = [&initiation.mac1, &initiation.mac2];
-        let proven = self.jar.is_right(initiation.covered, macs, &from.source(), now);
-        let slot = self.jar.slot(&from.origin(), self.origins.len());
+        let covered: [&[u8]; 2] = [initiation.covered, &initiation.mac1];
+        let source = from.source();
+        let proven = self.jar.is_right(&covered, &initiation.mac2, &[&source], now);
+        let slot = mac::slot(&self.jar, &from.origin(), self.origins.len());
         let mut origin = self.origins.get_mut(slot).filter(|_| proven);
         if origin.as_mut().is_some_and(|origin| origin.take(now)) && self.proven.take(now) {
             return Some(true);
@@ -113,7 +115,7 @@ impl Keeper {
             return;
         }
         let source = from.source();
-        if let Some(body) = self.jar.reply(&self.macs, &initiation.mac1, &source, nonce) {
+        if let Some(body) = self.jar.reply(&self.macs, &initiation.mac1, &[&source], &nonce) {
             self.totals.cookies += 1;
             let mut frame = vec![wire::COOKIE, wire::VERSION, 0, 0];
             frame.extend_from_slice(&initiation.sender.to_be_bytes());

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::action::Action;
 use super::handshake::Initiating;
 use super::keeper::Keeper;
-use super::mac::{Cookie, MacKeys};
+use super::mac;
 use super::peer::{Attempt, Peer, Session};
 use super::wire::Response;
 use crate::address_of;
+use crate::cookies::{COOKIE_LIFETIME, Cookie};
 use crate::datagram::crypt::KEY;
 
 /// The first retry of a handshake, in seconds, and the longest pause between retries.
@@ -17,8 +18,6 @@ const LONGEST_RETRY: f64 = 5.0;
 /// A handshake without any answer is given up after so long, and another one begun no sooner than after this.
 const GIVE_UP: f64 = 20.0;
 const AGAIN_AFTER: f64 = 5.0;
-/// A cookie is good for so long.
-const COOKIE_LIFETIME: f64 = 120.0;
 /// Cookies taken for one attempt: who sees it can make up any number.
 const COOKIES: u8 = 8;
 
@@ -170,7 +169,7 @@ impl Keeper {
             self.totals.unknown += 1;
             return;
         };
-        let Some(cookie) = MacKeys::new(&key).open(body, &attempt.handshake.mac1) else {
+        let Some(cookie) = mac::keys_for(&key).open(body, &attempt.handshake.mac1) else {
             self.totals.bad_mac += 1;
             return;
         };

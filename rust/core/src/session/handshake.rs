@@ -1,9 +1,10 @@
 //! The Noise_IK handshake of two nodes: what is sent, what is believed, and the keys that come of it.
 
-use super::mac::{MAC, MacKeys};
+use super::mac;
 use super::transport::{Agreed, Transport};
 use super::wire::{self, Initiation, Offer, Response};
 use crate::Address;
+use crate::cookies::{self, Cookie, MAC};
 use crate::datagram::crypt::{Cipher, KEY, Secret};
 use crate::datagram::noise::{Handshake, Pattern};
 
@@ -52,7 +53,7 @@ impl Initiating {
         )?;
         let mut message = header.to_vec();
         noise.write(&own.offer.encode(), &mut message)?;
-        let mac1 = MacKeys::new(peer).mac1(&message);
+        let mac1 = mac::keys_for(peer).mac1(&message);
         Some(Self {
             noise,
             index,
@@ -62,9 +63,9 @@ impl Initiating {
     }
 
     /// The whole message, with the cookie of the peer if it gave one.
-    pub(super) fn frame(&self, cookie: Option<&super::mac::Cookie>) -> Vec<u8> {
+    pub(super) fn frame(&self, cookie: Option<&Cookie>) -> Vec<u8> {
         let mac2 = cookie.map_or([0; MAC], |cookie| {
-            super::mac::mac2(cookie, &self.message, &self.mac1)
+            cookies::mac2(cookie, &[&self.message, &self.mac1])
         });
         [&self.message[..], &self.mac1, &mac2].concat()
     }
@@ -137,7 +138,7 @@ impl Asked {
             ..own.offer
         };
         self.noise.write(&offer.encode_granted(index), &mut response)?;
-        let mac1 = MacKeys::new(&self.peer).mac1(&response);
+        let mac1 = mac::keys_for(&self.peer).mac1(&response);
         response.extend_from_slice(&mac1);
         let agreed = agreed(self.peer, [index, self.remote], cipher, self.theirs, own);
         let (there, back) = self.noise.split()?;

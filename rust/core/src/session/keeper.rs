@@ -19,11 +19,12 @@ use zeroize::Zeroizing;
 use super::action::{Action, Status};
 use super::config::{Config, From};
 use super::handshake::Own;
-use super::mac::{Jar, MacKeys};
+use super::mac;
 use super::peer::{Peer, Session};
 use super::totals::Totals;
 use super::transport::Transport;
 use super::wire::{self, Handshake, Offer};
+use crate::cookies::{Jar, MacKeys};
 use crate::datagram::bucket::Bucket;
 use crate::datagram::crypt::{Cipher, KEY, Secret};
 use crate::datagram::noise;
@@ -94,7 +95,7 @@ impl Keeper {
         let mut keeper = Self {
             public,
             own,
-            macs: MacKeys::new(&public),
+            macs: mac::keys_for(&public),
             jar: Jar::default(),
             load: Bucket::new(rate),
             proven: Bucket::new(rate.saturating_mul(4)),

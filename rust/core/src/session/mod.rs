@@ -9,7 +9,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `wire` | bytes: headers, offers, entries |
-//! | `mac` | mac1 and cookies |
+//! | `mac` | mac1 and cookies, as `crate::cookies` has them |
 //! | `handshake` | the Noise handshake, and the keys that come of it |
 //! | `transport` | one generation of keys |
 //! | `peer` | what is known of one node |

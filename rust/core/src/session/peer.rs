@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::handshake::Initiating;
-use super::mac::Cookie;
 use super::transport::Transport;
+use crate::cookies::Cookie;
 use crate::datagram::crypt::KEY;
 
 /// Keys are gone after so long, whatever happened.

@@ -4,8 +4,8 @@
 
 use std::ops::Range;
 
-use super::mac::MAC;
 use crate::Address;
+use crate::cookies::{MAC, SEALED_COOKIE};
 
 /// First byte of an initiation.
 pub const INITIATION: u8 = 1;
@@ -39,7 +39,7 @@ pub(super) const INITIATION_HEADER: usize = 24;
 /// Clear bytes of a response in front of the Noise message.
 pub(super) const RESPONSE_HEADER: usize = 12;
 /// Bytes of a cookie reply: header, nonce, sealed cookie.
-pub(super) const COOKIE_REPLY: usize = 8 + 24 + 32;
+pub(super) const COOKIE_REPLY: usize = 8 + SEALED_COOKIE;
 /// A handshake message longer than this is none: room for a post-quantum key beside what is there.
 const MAX_HANDSHAKE: usize = 2048;
 
@@ -222,9 +222,9 @@ pub struct Initiation<'a> {
     pub noise: &'a [u8],
     /// What mac1 covers.
     pub covered: &'a [u8],
-    /// See `mac::MacKeys`.
+    /// See `cookies::MacKeys`.
     pub mac1: [u8; MAC],
-    /// See `mac::Jar`.
+    /// See `cookies::Jar`.
     pub mac2: [u8; MAC],
 }
 

@@ -5,9 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{self, Relaxed};
 
-use zosnet_core::datagram::LinkKeys;
-use zosnet_core::forward::{self, DropReason, FromLink};
-use zosnet_core::frame::{DATA_HEADER, DataHeader, PACKET_HEADER};
+use zosnet_core::forward::DropReason;
+use zosnet_core::frame::DataHeader;
 use zosnet_core::icmp::Problem;
 use zosnet_core::session::{self, Entries, EntryKind, HEADER, OpenError};
 use zosnet_core::{datagram, ipv6, upper};
@@ -21,7 +20,6 @@ use crate::peers::Inbound;
 use crate::udp::batch::{MESSAGES, Received};
 
 use super::Lane;
-use super::frames::is_frame_address;
 
 /// Receive calls in one turn, so that the TUN gets its turn.
 const ROUNDS: usize = 8;
@@ -306,86 +304,6 @@ impl Lane {
         });
     }
 
-    /// A packet that a neighbour passes on for others, or for this node. Whether it is the neighbour's.
-    fn relayed_in(&mut self, buffer: &mut [u8], range: Range<usize>, class: u8) -> bool {
-        let Some(bytes) = buffer.get(range.clone()) else {
-            return false;
-        };
-        let Some((link, keys)) = session::receiver_index(bytes).and_then(|index| self.keys_of(index)) else {
-            self.carrier.dropped(DropReason::NoSession, 1);
-            return false;
-        };
-        let relayed = match keys.unwrap(bytes) {
-            Ok(relayed) => relayed,
-            Err(error) => {
-                self.carrier.dropped(relay_reason(error), 1);
-                return false;
-            }
-        };
-        let Ok(length) = u16::try_from(relayed.payload.len()) else {
-            return false;
-        };
-        let header = DataHeader {
-            len: length,
-            hop_limit: relayed.hop_limit,
-            src: relayed.src,
-            dst: relayed.dst,
-        };
-        let payload = range.start + relayed.payload.start..range.start + relayed.payload.end;
-        self.relayed_packet(buffer, &header, payload, link, class);
-        true
-    }
-
-    /// The link whose relayed packets come under this index, and its keys.
-    fn keys_of(&mut self, index: u32) -> Option<(LinkId, Arc<LinkKeys>)> {
-        if let Some((known, link, keys)) = &self.latest_inbound
-            && *known == index
-        {
-            return Some((*link, Arc::clone(keys)));
-        }
-        let state = self.carrier.by_index(index)?;
-        let (link, keys) = (state.up.link, state.datagram.as_ref()?.keys());
-        self.latest_inbound = Some((index, link, Arc::clone(&keys)));
-        Some((link, keys))
-    }
-
-    fn relayed_packet(
-        &mut self,
-        buffer: &mut [u8],
-        header: &DataHeader,
-        payload: Range<usize>,
-        link: LinkId,
-        class: u8,
-    ) {
-        let table = Arc::clone(&self.table);
-        if self.node.owns(&header.dst) {
-            if is_frame_address(&header.dst) {
-                return self.wrapped_in(buffer, header, payload, Some(link), class);
-            }
-            return self.as_data_packet(buffer, header, payload);
-        }
-        match forward::from_link(&self.node, &table, header, |link| self.carrier.reach(link)) {
-            FromLink::Forward { link, hop_limit } => {
-                let payload = buffer.get(payload).unwrap_or_default();
-                self.count(Counter::Forwarded, 1);
-                self.count(Counter::ForwardedBytes, payload.len() as u64);
-                self.pass_payload(link, &DataHeader { hop_limit, ..*header }, payload, class);
-            }
-            // Everything else is rare, and the same for packets of all links.
-            _ => self.as_data_packet(buffer, header, payload),
-        }
-    }
-
-    /// Treat it as the Mycelium data packet that it would be on any other link.
-    fn as_data_packet(&mut self, buffer: &[u8], header: &DataHeader, payload: Range<usize>) {
-        let mut packet = vec![0; PACKET_HEADER + DATA_HEADER];
-        let _ = header.write_packet(&mut packet);
-        packet.extend_from_slice(buffer.get(payload).unwrap_or_default());
-        // It was framed here, so it can be followed. What waits for the TUN lies in another buffer.
-        self.deliver(buffer);
-        let _ = self.process(None, &mut packet);
-    }
-
     /// A session frame inside a data packet for this node.
     pub(super) fn wrapped_in(
         &mut self,
@@ -439,13 +357,6 @@ fn reason_of(error: OpenError) -> DropReason {
         OpenError::Replayed => DropReason::Replayed,
         OpenError::Short => DropReason::ShortPayload,
         OpenError::Dead => DropReason::NoSession,
-        _ => DropReason::NotAuthentic,
-    }
-}
-
-fn relay_reason(error: datagram::OpenError) -> DropReason {
-    match error {
-        datagram::OpenError::Replayed => DropReason::Replayed,
         _ => DropReason::NotAuthentic,
     }
 }

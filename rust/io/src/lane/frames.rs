@@ -13,10 +13,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use socket2::SockAddr;
 
 use zosnet_core::Address;
-use zosnet_core::datagram::{self, LinkKeys, RELAY_HEADER, RELAY_OVERHEAD};
+use zosnet_core::datagram::{self, LinkKeys, RELAY_OVERHEAD};
 use zosnet_core::forward::DropReason;
 use zosnet_core::fragments;
-use zosnet_core::frame::{DATA_HEADER, DataHeader, PACKET_HEADER};
+use zosnet_core::frame::DataHeader;
 use zosnet_core::icmp::Problem;
 use zosnet_core::offload::{Checksums, Gso, VirtioNetHdr, split_as};
 use zosnet_core::session::{self, ENTRY_HEADER, EntryKind, HEADER, OVERHEAD, RESERVED_IID, TAG, Transport};
@@ -29,11 +29,9 @@ use crate::peers::{FRAME_RELAYED, Peer};
 
 use super::Lane;
 use super::port::Sent;
+use super::relay::wrap_relayed;
+use super::transmit::{LENGTH_AT, SEALED_AT};
 
-/// In front of a frame in a Mycelium data packet.
-const WRAPPER: usize = PACKET_HEADER + DATA_HEADER;
-/// Where the payload length stands in a data packet.
-const LENGTH_AT: usize = PACKET_HEADER + 1;
 /// The least MTU of IPv6: what the host can't make smaller is cut up here.
 const MIN_MTU: usize = 1280;
 
@@ -62,18 +60,19 @@ impl Road {
         self.longest.saturating_sub(OVERHEAD + ENTRY_HEADER)
     }
 
+    /// The header of a data packet on this road; its length is still to be filled in.
+    fn header(&self) -> DataHeader {
+        DataHeader {
+            len: 0,
+            hop_limit: self.hop_limit,
+            src: self.src,
+            dst: self.dst,
+        }
+    }
+
     fn is_same(&self, other: &Self) -> bool {
         self.link == other.link && self.hop_limit == other.hop_limit && self.dst == other.dst
     }
-}
-
-/// A datagram link that packets of others took last in this turn.
-pub(super) struct Relay {
-    link: LinkId,
-    state: Arc<LinkState>,
-    keys: Arc<LinkKeys>,
-    target: SockAddr,
-    longest: usize,
 }
 
 /// A frame that still takes small packets.
@@ -161,48 +160,6 @@ impl Lane {
             src: self.node.address,
             dst: node_frame_address(peer.prefix),
         }
-    }
-
-    /// Pass the payload of somebody's data packet on through a datagram link. None: it is no such link.
-    pub(super) fn pass_datagram(
-        &mut self,
-        link: LinkId,
-        header: &DataHeader,
-        payload: &[u8],
-        class: u8,
-    ) -> Option<bool> {
-        let known = self.latest_relay.take().filter(|relay| relay.link == link);
-        let relay = match known {
-            Some(relay) => relay,
-            None => {
-                let state = self.carrier.known.get(&link)?;
-                let udp = state.datagram.as_ref()?;
-                Relay {
-                    link,
-                    state: Arc::clone(state),
-                    keys: udp.keys(),
-                    target: udp.target(),
-                    longest: udp.max_datagram().saturating_sub(RELAY_OVERHEAD),
-                }
-            }
-        };
-        let sent = payload.len() <= relay.longest && {
-            let (lane, length) = (self.number as u8, payload.len() + RELAY_OVERHEAD);
-            self.queue_datagram(&relay.state, &relay.target, class, length, |bytes| {
-                let at = bytes.len();
-                bytes.extend_from_slice(&[0; RELAY_HEADER]);
-                bytes.extend_from_slice(payload);
-                bytes.extend_from_slice(&[0; RELAY_OVERHEAD - RELAY_HEADER]);
-                bytes.get_mut(at..).is_some_and(|datagram| {
-                    relay
-                        .keys
-                        .wrap(lane, header.hop_limit, &header.src, &header.dst, datagram)
-                        .is_ok()
-                })
-            })
-        };
-        self.latest_relay = Some(relay);
-        Some(sent)
     }
 
     /// A packet of this host, whole or a super-packet, for a node that there is a session with.
@@ -366,7 +323,7 @@ impl Lane {
         sent
     }
 
-    /// Queue a payload that is sealed already: of the keeper, or of somebody else.
+    /// Queue a payload that is sealed already: one of the keeper.
     pub(super) fn emit_payload(&mut self, road: &Road, class: u8, payload: &[u8]) -> bool {
         self.emit_with(road, class, payload.len(), |bytes| {
             bytes.extend_from_slice(payload);
@@ -384,31 +341,18 @@ impl Lane {
         match &road.kind {
             Kind::Direct(state, target) => self.queue_datagram(state, target, class, length, write),
             Kind::Relayed(state, keys, target) => {
-                let (lane, hop_limit, src, dst) = (self.number as u8, road.hop_limit, road.src, road.dst);
+                let (lane, header) = (self.number as u8, road.header());
                 self.queue_datagram(state, target, class, length + RELAY_OVERHEAD, |bytes| {
-                    let at = bytes.len();
-                    bytes.extend_from_slice(&[0; RELAY_HEADER]);
-                    let written = write(bytes);
-                    bytes.extend_from_slice(&[0; RELAY_OVERHEAD - RELAY_HEADER]);
-                    written
-                        && bytes
-                            .get_mut(at..)
-                            .is_some_and(|datagram| keys.wrap(lane, hop_limit, &src, &dst, datagram).is_ok())
+                    wrap_relayed(keys, lane, &header, bytes, write)
                 })
             }
             Kind::Wrapped => {
-                let header = DataHeader {
-                    len: 0,
-                    hop_limit: road.hop_limit,
-                    src: road.src,
-                    dst: road.dst,
-                };
-                let mut prefix = [0; WRAPPER];
-                let _ = header.write_packet(&mut prefix);
-                let sent = self.carrier.append(road.link, WRAPPER + length, |tail| {
+                let mut prefix = [0; SEALED_AT];
+                let _ = road.header().write_packet(&mut prefix);
+                let sent = self.carrier.append(road.link, SEALED_AT + length, |tail| {
                     let at = tail.len();
                     tail.extend_from_slice(&prefix);
-                    let length = write(tail).then(|| u16::try_from(tail.len() - at - WRAPPER).ok());
+                    let length = write(tail).then(|| u16::try_from(tail.len() - at - SEALED_AT).ok());
                     let field = at + LENGTH_AT;
                     match (length.flatten(), tail.get_mut(field..field + 2)) {
                         (Some(length), Some(field)) => {
@@ -428,7 +372,7 @@ impl Lane {
     }
 
     /// Queue one datagram for a link.
-    fn queue_datagram(
+    pub(super) fn queue_datagram(
         &mut self,
         state: &Arc<LinkState>,
         target: &SockAddr,

@@ -8,6 +8,7 @@
 //! | [`health`] | whether links make progress, and how they end |
 //! | [`port`], [`datagrams`] | the UDP port; from it to the TUN, to other links |
 //! | [`frames`] | session frames to links |
+//! | [`relay`] | data packets of others to datagram links |
 //! | [`receive`] | from links to the TUN, to other links, to Python |
 //! | [`transmit`] | from the TUN to links |
 //! | [`sessions`] | the session of each key |
@@ -24,6 +25,7 @@ mod frames;
 mod health;
 mod port;
 mod receive;
+mod relay;
 mod sessions;
 mod transmit;
 
@@ -52,8 +54,9 @@ use bounds::{Allowance, Hopeless};
 use carrier::Carrier;
 use connect::Connecting;
 use door::Door;
-use frames::{OpenFrame, Relay, Road};
+use frames::{OpenFrame, Road};
 use port::Port;
+use relay::Relay;
 use sessions::Sessions;
 
 /// What an epoll token stands for.

@@ -6,11 +6,9 @@ use std::sync::Arc;
 
 use zosnet_core::datagram;
 use zosnet_core::forward::{self, DropReason, Outgoing};
-use zosnet_core::frame::{DATA_HEADER, DataHeader, PACKET_HEADER};
 use zosnet_core::session::{self, ENTRY_HEADER, EntryKind, Transport};
 
 use crate::counters::Counter;
-use crate::handoff::LinkId;
 use crate::link::LinkState;
 use crate::sys::Ready;
 use crate::udp::batch::{MESSAGE_ROOM, MESSAGES, Receiver};
@@ -18,10 +16,8 @@ use crate::udp::outbox::Outbox;
 
 use super::frames::{Road, node_frame_address};
 use super::sessions::Suite;
+use super::transmit::OWN_HOP_LIMIT;
 use super::{Lane, Token};
-
-/// Hop limit of what this node makes itself: 64, less itself.
-const OWN_HOP_LIMIT: u8 = 63;
 
 /// What was queued for one link, and is still to be told.
 #[derive(Default)]
@@ -108,39 +104,6 @@ impl Lane {
             };
             drop(self.epoll.modify(tun.fd(), watched, Token::Tun.pack()));
         }
-    }
-
-    /// Mycelium's data packets for datagram links, which were queued like those for any other.
-    fn send_for_datagrams(&mut self) {
-        for (link, packets) in std::mem::take(&mut self.carrier.for_datagrams) {
-            let mut at = 0;
-            while let Ok(Some(frame)) = zosnet_core::frame::next(&packets, at) {
-                at = frame.end;
-                let packet = packets.get(frame.start..frame.end).unwrap_or_default();
-                let header = packet
-                    .get(PACKET_HEADER..)
-                    .and_then(|body| DataHeader::parse(body).ok());
-                let payload = packet.get(PACKET_HEADER + DATA_HEADER..).unwrap_or_default();
-                if let Some(header) = header {
-                    self.pass_payload(link, &header, payload, 0);
-                }
-            }
-        }
-    }
-
-    /// Pass the payload of a data packet on through `link`, of any kind.
-    pub(super) fn pass_payload(&mut self, link: LinkId, header: &DataHeader, payload: &[u8], class: u8) {
-        if let Some(sent) = self.pass_datagram(link, header, payload, class) {
-            if !sent {
-                self.carrier.dropped(DropReason::TooBig, 1);
-            }
-            return self.settle_outbox(false);
-        }
-        let mut packet = Vec::with_capacity(PACKET_HEADER + DATA_HEADER + payload.len());
-        packet.resize(PACKET_HEADER + DATA_HEADER, 0);
-        let _ = header.write_packet(&mut packet);
-        packet.extend_from_slice(payload);
-        self.carrier.pass_on(link, &packet, 1);
     }
 
     /// A frame of the keeper, for the node with this /64.

@@ -22,17 +22,17 @@ use super::Lane;
 use super::sessions::{Sessions, Suite};
 
 /// Where the sealed part of a data packet begins.
-const SEALED_AT: usize = PACKET_HEADER + DATA_HEADER;
+pub(super) const SEALED_AT: usize = PACKET_HEADER + DATA_HEADER;
 /// Everything in front of the inner packet.
 const PREFIX: usize = SEALED_AT + INNER_HEADER;
 /// What a packet costs beyond its own bytes.
 const COST: usize = PREFIX + OVERHEAD;
 /// Where the payload length stands in a data packet.
-const LENGTH_AT: usize = PACKET_HEADER + 1;
+pub(super) const LENGTH_AT: usize = PACKET_HEADER + 1;
 /// Reads of the TUN in one turn, so that links get theirs.
 const TUN_READS: usize = 64;
 /// Hop limit of what this node makes itself: 64, less itself (reference, section 5.4).
-const OWN_HOP_LIMIT: u8 = 63;
+pub(super) const OWN_HOP_LIMIT: u8 = 63;
 
 /// Where and how something is to be sent.
 #[derive(Clone, Copy)]

@@ -40,10 +40,11 @@ from zosnet.ledger.wallet import Wallet
 
 OPERATOR = Signer(b"bench".ljust(32, b"."))
 NAMES_EACH = 50
+GENESIS_MS = 1_700_000_000_000
 
 
-def _signer(number: int) -> Signer:
-    return Signer(sha256(b"account %d" % number).digest())
+def _signer(number: int, run: bytes) -> Signer:
+    return Signer(sha256(b"account %d" % number + run).digest())
 
 
 def _name(number: int) -> str:
@@ -62,7 +63,8 @@ class Bench:
     def __init__(self, arguments: argparse.Namespace, directory: Path) -> None:
         self.arguments, self.directory = arguments, directory
         parameters = Parameters(stamp_bits=0, names=NAMES_EACH, objects=60_000)
-        self.genesis = Genesis("bench", now_ms() - 1000, (OPERATOR.public,), parameters)
+        self.genesis = Genesis("bench", GENESIS_MS, (OPERATOR.public,), parameters)
+        self._run = os.urandom(8)
         self.result: dict[str, Any] = {
             "names": arguments.names, "accounts": arguments.accounts, "envelope": arguments.envelope,
             "clients": arguments.clients, "python": sys.version.split()[0], "cpus": os.cpu_count(),
@@ -80,7 +82,10 @@ class Bench:
 
         Their holders are accounts that never sign; records, tree, headers and disk are as real ones.
         """
-        ledger = Embedded(self.directory, OPERATOR, genesis=self.genesis).start()
+        if (self.directory / "ledger.sqlite").exists():
+            return
+        ledger = Embedded(self.directory, OPERATOR, genesis=self.genesis)
+        ledger._make_block([])  # its thread doesn't run, and so makes none meanwhile
         expires = now_ms() + self.genesis.parameters.lease_ms
         for start in range(0, self.arguments.names, 20_000):
             records: dict[bytes, bytes | None] = {}
@@ -97,7 +102,9 @@ class Bench:
 
     def accounts(self, ledger: Embedded) -> list[Wallet]:
         """Open the accounts that will sign."""
-        wallets = [Wallet(self.genesis, [_signer(number)]) for number in range(self.arguments.accounts)]
+        wallets = [
+            Wallet(self.genesis, [_signer(number, self._run)]) for number in range(self.arguments.accounts)
+        ]
         now = now_ms()
         raws = [wallet.transaction(wallet.opening(Stamp(wallet.chain, 0)), now).raw for wallet in wallets]
         for start in range(0, len(raws), 5000):
@@ -117,7 +124,7 @@ class Bench:
             raws: list[bytes] = []
             for number in range(wanted // self.arguments.clients):
                 wallet = own[number % len(own)]
-                key = _signer(10**6 + number // len(own)).public
+                key = _signer(10**6 + number // len(own), b"").public
                 operation = PutGateway(key, 0, GatewayBody(("gateway.example:443",)))
                 raws.append(wallet.transaction(operation, now, life_ms=3_600_000).raw)
                 wallet.done()

@@ -226,6 +226,9 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, help="where the ledger is; kept, and its names reused")
     parser.add_argument("--profile", action="store_true", help="say where the time goes, to standard error")
     arguments = parser.parse_args()
+    if arguments.depth * arguments.envelope * arguments.clients > arguments.accounts:
+        # Envelopes take turns, so two of one account's must not be under way at once.
+        parser.error("--depth x --envelope x --clients may not be more than --accounts")
     directory = arguments.directory or Path(tempfile.mkdtemp(prefix="zosnet-bench-"))
     try:
         print(json.dumps(_run(Bench(arguments, directory), arguments)))

@@ -1,4 +1,4 @@
-"""The page on names does what it says: its commands are run, in its order, by somebody who has nothing yet."""
+"""The page on names does what it says: its commands are run, in order, by somebody who has nothing yet."""
 
 from __future__ import annotations
 

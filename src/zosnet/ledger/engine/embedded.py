@@ -6,10 +6,8 @@ nothing has been for a while. So what arrives while one block is written shares 
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
-import queue
 import threading
 import time
 from collections import deque
@@ -19,6 +17,7 @@ from pathlib import Path
 
 from zosnet.ledger.encoding import Malformed, decode, encode
 from zosnet.ledger.engine.database import KEPT_ROOTS, Database, Snapshot
+from zosnet.ledger.engine.events import Events
 from zosnet.ledger.engine.interface import Answer, Block, Event, Item, Receipt, Status
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.header import Header, SignedHeader, sign_header, transactions_hash
@@ -29,7 +28,7 @@ from zosnet.ledger.transaction import SignedTransaction
 from zosnet.ledger.tree import Tree, prove
 from zosnet.model.errors import HostError, UsageError
 
-__all__ = ["Embedded", "Events", "now_ms"]
+__all__ = ["Embedded", "now_ms"]
 
 #: An empty block comes after this long without another, so that with a slow disk none is 5 s away.
 IDLE_S = 4.0
@@ -37,51 +36,11 @@ IDLE_S = 4.0
 MOST_IN_BLOCK = 1000
 MOST_PENDING = 20_000
 MOST_QUERIED = 1000
-#: A subscriber that is this many blocks behind is cut off, and asks anew.
-MOST_UNREAD = 1000
 
 
 def now_ms() -> int:
     """The time of day."""
     return time.time_ns() // 1_000_000
-
-
-class Events:
-    """One subscriber's queue."""
-
-    def __init__(self, forget: Callable[[Events], None], notify: Callable[[], None]) -> None:
-        self._queue: queue.Queue[Event | None] = queue.Queue(MOST_UNREAD)
-        self._forget = forget
-        self._notify = notify
-        self._is_closed = False
-
-    def put(self, event: Event) -> None:
-        """For the engine: tell of an event, or cut off a subscriber that doesn't listen."""
-        try:
-            self._queue.put_nowait(event)
-            self._notify()
-        except queue.Full:
-            self.close()
-
-    def get(self, timeout: float | None) -> Event | None:
-        """The next event; None when none came in time. Raises EOFError once it is closed."""
-        if self._is_closed and self._queue.empty():
-            raise EOFError
-        try:
-            event = self._queue.get(timeout=timeout)
-        except queue.Empty:
-            return None
-        if event is None:
-            raise EOFError
-        return event
-
-    def close(self) -> None:
-        """No more."""
-        self._is_closed = True
-        self._forget(self)
-        with contextlib.suppress(queue.Full):
-            self._queue.put_nowait(None)
-        self._notify()
 
 
 class _Envelope:

@@ -34,6 +34,8 @@ __all__ = ["Embedded", "now_ms"]
 IDLE_S = 4.0
 #: At most this many transactions share a block, so that nobody waits behind a flood for long. A guess.
 MOST_IN_BLOCK = 1000
+#: What is refused makes no block, so a flood of nonsense is judged in small portions between others' blocks.
+MOST_REFUSED = 100
 MOST_PENDING = 20_000
 MOST_QUERIED = 1000
 
@@ -288,7 +290,10 @@ class Embedded:
     ) -> tuple[list[SignedTransaction], list[tuple[_Envelope, int, Receipt]]]:
         done: list[SignedTransaction] = []
         receipts: list[tuple[_Envelope, int, Receipt]] = []
-        for envelope, index, raw in taken:
+        for number, (envelope, index, raw) in enumerate(taken):
+            if len(receipts) - len(done) >= MOST_REFUSED:
+                self._put_back(taken[number:])
+                break
             try:
                 signed = SignedTransaction.parse(raw)
             except Malformed as error:
@@ -301,6 +306,15 @@ class Embedded:
             receipt = Receipt(signed.id, result.reason, result.text, where, result.epoch)
             receipts.append((envelope, index, receipt))
         return done, receipts
+
+    def _put_back(self, taken: list[tuple[_Envelope, int, bytes]]) -> None:
+        """These wait for their next turn, before the rest of their envelopes."""
+        with self._wake:
+            for envelope, index, raw in reversed(taken):
+                if not envelope.waiting:
+                    self._pending.append(envelope)
+                envelope.waiting.appendleft((index, raw))
+            self._pending_count += len(taken)
 
     def _acknowledge(self, receipts: list[tuple[_Envelope, int, Receipt]]) -> None:
         if receipts:

@@ -4,6 +4,7 @@
     submit     operations signed on their own, from many accounts, in unsigned envelopes of a few, by several
                clients at once, for some seconds; a client waits for its envelopes' acknowledgements
     lookup     a record with its proof, from random names
+    flood      what one client waits for while another sends wrong signatures without end
     restart    the time until a ledger that was closed answers again
 
 Signing is done before the clock starts; signatures, rules, tree and disk are measured, in one process.
@@ -27,6 +28,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from zosnet.api.ledger_daemon import SWITCH_S
 from zosnet.ledger.encoding import encode
 from zosnet.ledger.engine.embedded import Embedded, now_ms
 from zosnet.ledger.engine.interface import Block
@@ -34,7 +36,7 @@ from zosnet.ledger.genesis import Genesis, Parameters
 from zosnet.ledger.header import Header, sign_header, transactions_hash
 from zosnet.ledger.records import HoldingsRecord, NameRecord, by_length, holdings_key, name_key
 from zosnet.ledger.signature import Signer
-from zosnet.ledger.transaction import GatewayBody, PutGateway, Stamp
+from zosnet.ledger.transaction import GatewayBody, PutGateway, RotateKeys, Stamp
 from zosnet.ledger.tree import verify
 from zosnet.ledger.wallet import Wallet
 
@@ -114,6 +116,13 @@ class Bench:
             wallet.done()
         return wallets
 
+    def fresh(self, ledger: Embedded) -> Wallet:
+        """One more open account."""
+        wallet = Wallet(self.genesis, [_signer(-1, self._run)])
+        ledger.submit([wallet.transaction(wallet.opening(Stamp(wallet.chain, 0)), now_ms()).raw]).result()
+        wallet.done()
+        return wallet
+
     def envelopes(self, wallets: list[Wallet], seconds: float) -> list[list[list[bytes]]]:
         """Signed operations for each client, enough for the time: every client has accounts of its own."""
         wanted = int(seconds * self.arguments.expected)
@@ -172,6 +181,37 @@ class Bench:
             "blocks": ledger.status().height - height,
         }  # fmt: skip
 
+    def flood(self, ledger: Embedded, wallet: Wallet) -> None:
+        """What one client waits for, alone, and beside another that sends wrong signatures all the time."""
+        self.result["alone_p50_ms"], self.result["alone_p95_ms"] = self._waits(ledger, wallet, 0)
+        good = wallet.transaction(RotateKeys(wallet.keys), now_ms()).raw
+        wrong = [good[:-1] + bytes([good[-1] ^ 1 + number % 250]) for number in range(500)]
+        is_over = threading.Event()
+
+        def send() -> None:
+            while not is_over.is_set():
+                ledger.submit(wrong).result()
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            self.result["flooded_p50_ms"], self.result["flooded_p95_ms"] = self._waits(ledger, wallet, 200)
+        finally:
+            is_over.set()
+            thread.join()
+
+    def _waits(self, ledger: Embedded, wallet: Wallet, first: int) -> tuple[float, float]:
+        taken = []
+        for number in range(first, first + 200):
+            operation = PutGateway(_signer(number, b"flood").public, 0, GatewayBody(()))
+            raw = wallet.transaction(operation, now_ms()).raw
+            started = time.perf_counter()
+            (receipt,) = ledger.submit([raw]).result()
+            taken.append(time.perf_counter() - started)
+            assert receipt.is_done, receipt
+            wallet.done()
+        return round(percentile(taken, 0.5) * 1000, 1), round(percentile(taken, 0.95) * 1000, 1)
+
     def lookup(self, ledger: Embedded) -> None:
         """Names with proofs, at random."""
         draw, taken, sizes = random.Random(1), [], []
@@ -226,6 +266,7 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, help="where the ledger is; kept, and its names reused")
     parser.add_argument("--profile", action="store_true", help="say where the time goes, to standard error")
     arguments = parser.parse_args()
+    sys.setswitchinterval(SWITCH_S)
     if arguments.depth * arguments.envelope * arguments.clients > arguments.accounts:
         # Envelopes take turns, so two of one account's must not be under way at once.
         parser.error("--depth x --envelope x --clients may not be more than --accounts")
@@ -250,6 +291,7 @@ def _run(bench: Bench, arguments: argparse.Namespace) -> dict[str, Any]:
         bench.timed("submit", functools.partial(_profiled, ledger, work) if arguments.profile else work)
         envelopes.clear()
         bench.lookup(ledger)
+        bench.flood(ledger, bench.fresh(ledger))
         bench.result["signatures_checked"] = ledger.verifier.checked
         bench.result["peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     finally:

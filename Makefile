@@ -77,9 +77,12 @@ wheel: $(ENV) ## build the wheel into dist/: with it, no compiler is needed
 bench: $(EXT) ## measure against the other overlays (needs iperf3; MYCELIUM_BIN for Mycelium)
 	@$(SAY) "bench: alone on the machine, please"
 	@$(AS_ROOT) $(PY) -m bench
+	@$(PY) -m bench.ledger
 
 soak: $(EXT) ## ten minutes of cuts, restarts and garbage
 	@$(AS_ROOT) $(PY) -m zosnet.lab.soak --minutes 10
+	@ZOSNET_LEDGER_OPERATIONS=1000000 $(PY) -m pytest -q tests/ledger/test_model.py -k seeded
+	@ZOSNET_LEDGER_KILLS=200 $(PY) -m pytest -q tests/ledger/test_embedded.py -k kill
 
 fuzz: $(ENV) ## coverage-guided fuzzing of every decoder, a minute each (needs cargo-fuzz)
 	@scripts/fuzz.sh 60

@@ -4,6 +4,7 @@
     submit     operations signed on their own, from many accounts, in unsigned envelopes of a few, by several
                clients at once, for some seconds; a client waits for its envelopes' acknowledgements
     lookup     a record with its proof, from random names
+    flood      what one client waits for while another sends wrong signatures without end
     restart    the time until a ledger that was closed answers again
 
 Signing is done before the clock starts; signatures, rules, tree and disk are measured, in one process.
@@ -27,6 +28,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from zosnet.api.ledger_daemon import SWITCH_S
 from zosnet.ledger.encoding import encode
 from zosnet.ledger.engine.embedded import Embedded, now_ms
 from zosnet.ledger.engine.interface import Block
@@ -34,16 +36,17 @@ from zosnet.ledger.genesis import Genesis, Parameters
 from zosnet.ledger.header import Header, sign_header, transactions_hash
 from zosnet.ledger.records import HoldingsRecord, NameRecord, by_length, holdings_key, name_key
 from zosnet.ledger.signature import Signer
-from zosnet.ledger.transaction import GatewayBody, PutGateway, Stamp
+from zosnet.ledger.transaction import GatewayBody, PutGateway, RotateKeys, Stamp
 from zosnet.ledger.tree import verify
 from zosnet.ledger.wallet import Wallet
 
 OPERATOR = Signer(b"bench".ljust(32, b"."))
 NAMES_EACH = 50
+GENESIS_MS = 1_700_000_000_000
 
 
-def _signer(number: int) -> Signer:
-    return Signer(sha256(b"account %d" % number).digest())
+def _signer(number: int, run: bytes) -> Signer:
+    return Signer(sha256(b"account %d" % number + run).digest())
 
 
 def _name(number: int) -> str:
@@ -62,7 +65,8 @@ class Bench:
     def __init__(self, arguments: argparse.Namespace, directory: Path) -> None:
         self.arguments, self.directory = arguments, directory
         parameters = Parameters(stamp_bits=0, names=NAMES_EACH, objects=60_000)
-        self.genesis = Genesis("bench", now_ms() - 1000, (OPERATOR.public,), parameters)
+        self.genesis = Genesis("bench", GENESIS_MS, (OPERATOR.public,), parameters)
+        self._run = os.urandom(8)
         self.result: dict[str, Any] = {
             "names": arguments.names, "accounts": arguments.accounts, "envelope": arguments.envelope,
             "clients": arguments.clients, "python": sys.version.split()[0], "cpus": os.cpu_count(),
@@ -80,7 +84,10 @@ class Bench:
 
         Their holders are accounts that never sign; records, tree, headers and disk are as real ones.
         """
-        ledger = Embedded(self.directory, OPERATOR, genesis=self.genesis).start()
+        if (self.directory / "ledger.sqlite").exists():
+            return
+        ledger = Embedded(self.directory, OPERATOR, genesis=self.genesis)
+        ledger._make_block([])  # its thread doesn't run, and so makes none meanwhile
         expires = now_ms() + self.genesis.parameters.lease_ms
         for start in range(0, self.arguments.names, 20_000):
             records: dict[bytes, bytes | None] = {}
@@ -97,7 +104,9 @@ class Bench:
 
     def accounts(self, ledger: Embedded) -> list[Wallet]:
         """Open the accounts that will sign."""
-        wallets = [Wallet(self.genesis, [_signer(number)]) for number in range(self.arguments.accounts)]
+        wallets = [
+            Wallet(self.genesis, [_signer(number, self._run)]) for number in range(self.arguments.accounts)
+        ]
         now = now_ms()
         raws = [wallet.transaction(wallet.opening(Stamp(wallet.chain, 0)), now).raw for wallet in wallets]
         for start in range(0, len(raws), 5000):
@@ -106,6 +115,13 @@ class Bench:
         for wallet in wallets:
             wallet.done()
         return wallets
+
+    def fresh(self, ledger: Embedded) -> Wallet:
+        """One more open account."""
+        wallet = Wallet(self.genesis, [_signer(-1, self._run)])
+        ledger.submit([wallet.transaction(wallet.opening(Stamp(wallet.chain, 0)), now_ms()).raw]).result()
+        wallet.done()
+        return wallet
 
     def envelopes(self, wallets: list[Wallet], seconds: float) -> list[list[list[bytes]]]:
         """Signed operations for each client, enough for the time: every client has accounts of its own."""
@@ -117,7 +133,7 @@ class Bench:
             raws: list[bytes] = []
             for number in range(wanted // self.arguments.clients):
                 wallet = own[number % len(own)]
-                key = _signer(10**6 + number // len(own)).public
+                key = _signer(10**6 + number // len(own), b"").public
                 operation = PutGateway(key, 0, GatewayBody(("gateway.example:443",)))
                 raws.append(wallet.transaction(operation, now, life_ms=3_600_000).raw)
                 wallet.done()
@@ -164,6 +180,37 @@ class Bench:
             "envelope_p95_ms": round(percentile(delays, 0.95) * 1000, 1),
             "blocks": ledger.status().height - height,
         }  # fmt: skip
+
+    def flood(self, ledger: Embedded, wallet: Wallet) -> None:
+        """What one client waits for, alone, and beside another that sends wrong signatures all the time."""
+        self.result["alone_p50_ms"], self.result["alone_p95_ms"] = self._waits(ledger, wallet, 0)
+        good = wallet.transaction(RotateKeys(wallet.keys), now_ms()).raw
+        wrong = [good[:-1] + bytes([good[-1] ^ 1 + number % 250]) for number in range(500)]
+        is_over = threading.Event()
+
+        def send() -> None:
+            while not is_over.is_set():
+                ledger.submit(wrong).result()
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            self.result["flooded_p50_ms"], self.result["flooded_p95_ms"] = self._waits(ledger, wallet, 200)
+        finally:
+            is_over.set()
+            thread.join()
+
+    def _waits(self, ledger: Embedded, wallet: Wallet, first: int) -> tuple[float, float]:
+        taken = []
+        for number in range(first, first + 200):
+            operation = PutGateway(_signer(number, b"flood").public, 0, GatewayBody(()))
+            raw = wallet.transaction(operation, now_ms()).raw
+            started = time.perf_counter()
+            (receipt,) = ledger.submit([raw]).result()
+            taken.append(time.perf_counter() - started)
+            assert receipt.is_done, receipt
+            wallet.done()
+        return round(percentile(taken, 0.5) * 1000, 1), round(percentile(taken, 0.95) * 1000, 1)
 
     def lookup(self, ledger: Embedded) -> None:
         """Names with proofs, at random."""
@@ -219,6 +266,10 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, help="where the ledger is; kept, and its names reused")
     parser.add_argument("--profile", action="store_true", help="say where the time goes, to standard error")
     arguments = parser.parse_args()
+    sys.setswitchinterval(SWITCH_S)
+    if arguments.depth * arguments.envelope * arguments.clients > arguments.accounts:
+        # Envelopes take turns, so two of one account's must not be under way at once.
+        parser.error("--depth x --envelope x --clients may not be more than --accounts")
     directory = arguments.directory or Path(tempfile.mkdtemp(prefix="zosnet-bench-"))
     try:
         print(json.dumps(_run(Bench(arguments, directory), arguments)))
@@ -240,6 +291,7 @@ def _run(bench: Bench, arguments: argparse.Namespace) -> dict[str, Any]:
         bench.timed("submit", functools.partial(_profiled, ledger, work) if arguments.profile else work)
         envelopes.clear()
         bench.lookup(ledger)
+        bench.flood(ledger, bench.fresh(ledger))
         bench.result["signatures_checked"] = ledger.verifier.checked
         bench.result["peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import shutil
 import signal
 import sqlite3
@@ -275,6 +277,21 @@ def test_pending_transactions_are_capped_and_small_envelopes_come_through(
         assert send(ledger) == []
 
 
+def test_a_flood_of_nonsense_is_judged_in_portions(tmp_path: Path) -> None:
+    clock = Clock()
+    with running(tmp_path, clock) as ledger:
+        a = opened(ledger, 1, clock.now)
+        good = [a.transaction(ClaimDomain("a.example"), clock.now).raw]
+        a.done()
+        good.append(a.transaction(ClaimDomain("b.example"), clock.now).raw)
+        nonsense = [b"nonsense"] * 250
+        mixed = ledger.submit([*nonsense, good[0], *nonsense, good[1], *nonsense])
+        other = ledger.submit([b"nonsense"] * 250)
+        reasons = [receipt.reason for receipt in mixed.result(timeout=30)]
+        assert [number for number, reason in enumerate(reasons) if not reason] == [250, 501]
+        assert len(other.result(timeout=30)) == 250 and ledger.status().pending == 0
+
+
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     clock = Clock()
     with running(tmp_path, clock) as ledger:
@@ -292,11 +309,20 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
         assert list(replay(ledger.genesis, blocks_of(ledger)))[-1].root == ledger.status().root
 
 
+#: `make soak` takes 200.
+KILLS = int(os.environ.get("ZOSNET_LEDGER_KILLS", "2"))
 POINTS = ["before-write", "between-writes", "before-commit", "after-commit", "before-acknowledgement"]
 
 
-@pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("count", [2, 7])
+def kills() -> list[tuple[str, int]]:
+    """Each point early, and some at random."""
+    draw = random.Random(1)
+    return [(point, 2) for point in POINTS] + [
+        (draw.choice(POINTS), draw.randrange(1, 60)) for _ in range(KILLS)
+    ]
+
+
+@pytest.mark.parametrize(("point", "count"), kills())
 def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path, point: str, count: int) -> None:
     words = [sys.executable, "-m", "tests.ledger.crash_child", str(tmp_path), point, str(count)]
     child = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, timeout=60, check=False)

@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.ledger.naive import Draw, Twin
+from tests.ledger.proposals import propose
 
 #: `make soak` runs a million.
 OPERATIONS = int(os.environ.get("ZOSNET_LEDGER_OPERATIONS", "100000"))
@@ -38,7 +39,7 @@ class Twins(RuleBasedStateMachine):
     @rule(number=st.integers(0, 2**64 - 1))
     def operate(self, number: int) -> None:
         self.steps += 1
-        self.twin.step(digits(number))
+        self.twin.step(digits(number), propose)
 
     @invariant()
     def both_say_the_same(self) -> None:
@@ -56,7 +57,7 @@ TestTwins.settings = settings(max_examples=250, stateful_step_count=200)
 def test_a_long_seeded_run_with_clock_jumps() -> None:
     twin, draw = Twin(accounts=6), random.Random(SEED).randrange
     for number in range(OPERATIONS):
-        twin.step(draw)
+        twin.step(draw, propose)
         if number % 250 == 0:
             twin.compare()
     twin.compare()

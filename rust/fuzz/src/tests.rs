@@ -257,7 +257,7 @@ fn session_properties() {
         ],
     );
     let entries = [&[0x80, 3, 1, 2, 3][..], &[0x40, 2, 4, 9], &[0x40, 1, 0], &[0, 0]].concat();
-    check(session_entries, &[entries.clone()]);
+    check(session_entries, std::slice::from_ref(&entries));
     check(session_frames, &[entries]);
     check(
         fragments,

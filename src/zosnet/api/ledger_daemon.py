@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from zosnet.api.server import HttpServer, application
 from zosnet.api.sockets import listen_unix, remove_unix
 from zosnet.ledger.engine.interface import Engine
 
-__all__ = ["serve"]
+__all__ = ["SWITCH_S", "serve"]
+
+SWITCH_S = 0.0005
 
 
 def _inode(path: Path) -> int:
@@ -21,6 +24,9 @@ def _inode(path: Path) -> int:
 
 async def serve(engine: Engine, path: Path, ready: Callable[[], None] = lambda: None) -> None:
     """Serve the engine's API at `path` until a signal comes."""
+    # The loop and the thread that makes blocks share one interpreter: waiting 5 ms for a turn, Python's usual
+    # interval, would be most of what a client waits for.
+    sys.setswitchinterval(SWITCH_S)
     listener = listen_unix(path)
     inode = _inode(path)
     server = HttpServer(application(OPERATIONS, engine), listener)

@@ -50,19 +50,19 @@ def leaf_hash(leaf: bytes) -> bytes:
     return sha256(b"\x00" + leaf).digest()
 
 
-def _node_hash(left: bytes, right: bytes) -> bytes:
-    return sha256(b"\x01" + left + right).digest()
-
-
 def _pair(left: Slot, right: Slot) -> Slot:
     """The subtree above two: nothing, the one leaf, or a node."""
     if left is None:
         if right is None or len(right) == _LEAF:
             return right
-        return _node_hash(EMPTY, right)
+        return sha256(b"\x01" + EMPTY + right).digest()
     if right is None:
-        return left if len(left) == _LEAF else _node_hash(left, EMPTY)
-    return _node_hash(_hash(left), _hash(right))
+        return left if len(left) == _LEAF else sha256(b"\x01" + left + EMPTY).digest()
+    if len(left) == _LEAF:
+        left = leaf_hash(left)
+    if len(right) == _LEAF:
+        right = leaf_hash(right)
+    return sha256(b"\x01" + left + right).digest()
 
 
 def _hash(slot: Slot) -> bytes:
@@ -81,6 +81,12 @@ def _heap(slots: list[Slot]) -> Page:
 
 def _refresh(page: Page, changed: list[int]) -> None:
     """Compute the hashes above these places of a page anew, and no others."""
+    if len(changed) == 1:
+        place = changed[0]
+        while place > 1:
+            place >>= 1
+            page[place] = _pair(page[2 * place], page[2 * place + 1])
+        return
     places = set(changed)
     while places != {1}:
         places = {place >> 1 for place in places}
@@ -208,6 +214,8 @@ def _by_nibble(
     leaves: list[tuple[bytes, bytes | None]], depth: int
 ) -> Iterable[tuple[int, list[tuple[bytes, bytes | None]]]]:
     byte, shift = depth >> 1, 0 if depth & 1 else 4
+    if len(leaves) == 1:
+        return ((leaves[0][0][byte] >> shift & 15, leaves),)
     groups: dict[int, list[tuple[bytes, bytes | None]]] = {}
     for leaf in leaves:
         groups.setdefault(leaf[0][byte] >> shift & 15, []).append(leaf)
@@ -267,5 +275,6 @@ def verify(root: bytes, key: bytes, value: bytes | None, proof: Proof) -> bool:
         here = leaf_hash(proof.other.path + proof.other.value)
     for level in range(depth - 1, -1, -1):
         beside = proof.siblings[level]
-        here = _node_hash(beside, here) if place >> (255 - level) & 1 else _node_hash(here, beside)
+        both = beside + here if place >> (255 - level) & 1 else here + beside
+        here = sha256(b"\x01" + both).digest()
     return here == root

@@ -6,10 +6,8 @@ nothing has been for a while. So what arrives while one block is written shares 
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
-import queue
 import threading
 import time
 from collections import deque
@@ -19,6 +17,7 @@ from pathlib import Path
 
 from zosnet.ledger.encoding import Malformed, decode, encode
 from zosnet.ledger.engine.database import KEPT_ROOTS, Database, Snapshot
+from zosnet.ledger.engine.events import Events
 from zosnet.ledger.engine.interface import Answer, Block, Event, Item, Receipt, Status
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.header import Header, SignedHeader, sign_header, transactions_hash
@@ -29,59 +28,23 @@ from zosnet.ledger.transaction import SignedTransaction
 from zosnet.ledger.tree import Tree, prove
 from zosnet.model.errors import HostError, UsageError
 
-__all__ = ["Embedded", "Events", "now_ms"]
+__all__ = ["Embedded", "now_ms"]
 
 #: An empty block comes after this long without another, so that with a slow disk none is 5 s away.
 IDLE_S = 4.0
 #: At most this many transactions share a block, so that nobody waits behind a flood for long. A guess.
 MOST_IN_BLOCK = 1000
+#: A flood of nonsense is judged in small portions between others' blocks: so many refused ones in a row, of
+#: which so many for a wrong signature, the dearest (half a millisecond in all).
+MOST_REFUSED = 100
+MOST_WRONG_SIGNATURES = 4
 MOST_PENDING = 20_000
 MOST_QUERIED = 1000
-#: A subscriber that is this many blocks behind is cut off, and asks anew.
-MOST_UNREAD = 1000
 
 
 def now_ms() -> int:
     """The time of day."""
     return time.time_ns() // 1_000_000
-
-
-class Events:
-    """One subscriber's queue."""
-
-    def __init__(self, forget: Callable[[Events], None], notify: Callable[[], None]) -> None:
-        self._queue: queue.Queue[Event | None] = queue.Queue(MOST_UNREAD)
-        self._forget = forget
-        self._notify = notify
-        self._is_closed = False
-
-    def put(self, event: Event) -> None:
-        """For the engine: tell of an event, or cut off a subscriber that doesn't listen."""
-        try:
-            self._queue.put_nowait(event)
-            self._notify()
-        except queue.Full:
-            self.close()
-
-    def get(self, timeout: float | None) -> Event | None:
-        """The next event; None when none came in time. Raises EOFError once it is closed."""
-        if self._is_closed and self._queue.empty():
-            raise EOFError
-        try:
-            event = self._queue.get(timeout=timeout)
-        except queue.Empty:
-            return None
-        if event is None:
-            raise EOFError
-        return event
-
-    def close(self) -> None:
-        """No more."""
-        self._is_closed = True
-        self._forget(self)
-        with contextlib.suppress(queue.Full):
-            self._queue.put_nowait(None)
-        self._notify()
 
 
 class _Envelope:
@@ -329,19 +292,33 @@ class Embedded:
     ) -> tuple[list[SignedTransaction], list[tuple[_Envelope, int, Receipt]]]:
         done: list[SignedTransaction] = []
         receipts: list[tuple[_Envelope, int, Receipt]] = []
-        for envelope, index, raw in taken:
+        wrong = 0
+        for number, (envelope, index, raw) in enumerate(taken):
+            if len(receipts) - len(done) >= MOST_REFUSED or wrong >= MOST_WRONG_SIGNATURES:
+                self._put_back(taken[number:])
+                break
             try:
                 signed = SignedTransaction.parse(raw)
             except Malformed as error:
                 receipts.append((envelope, index, Receipt(bytes(32), "malformed", str(error))))
                 continue
             result = self._machine.apply(signed)
+            wrong += result.reason == "signature"
             if result.is_done:
                 done.append(signed)
             where = height if result.is_done else 0
             receipt = Receipt(signed.id, result.reason, result.text, where, result.epoch)
             receipts.append((envelope, index, receipt))
         return done, receipts
+
+    def _put_back(self, taken: list[tuple[_Envelope, int, bytes]]) -> None:
+        """These wait for their next turn, before the rest of their envelopes."""
+        with self._wake:
+            for envelope, index, raw in reversed(taken):
+                if not envelope.waiting:
+                    self._pending.append(envelope)
+                envelope.waiting.appendleft((index, raw))
+            self._pending_count += len(taken)
 
     def _acknowledge(self, receipts: list[tuple[_Envelope, int, Receipt]]) -> None:
         if receipts:

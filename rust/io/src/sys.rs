@@ -17,6 +17,12 @@ pub fn now() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
+/// Let this thread wake when its timers say, not up to 50 microseconds later.
+pub fn exact_timers() {
+    // SAFETY: takes one integer, changes only this thread's slack; an older kernel refuses, which costs precision only.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) };
+}
+
 /// What the system says, in its own words: without the number that Rust appends.
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();

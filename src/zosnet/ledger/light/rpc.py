@@ -215,7 +215,7 @@ def _commit(found: Any) -> Commit:
 
 def _vote(found: Any) -> CommitSig:
     found = _fields(found, "block_id_flag", "validator_address", "timestamp", "signature")
-    signature = b"" if found["signature"] is None else _base64(found["signature"])
+    signature = _base64(found["signature"]) if found["signature"] else b""
     return _made(
         lambda: CommitSig(
             Flag(_take(found, "block_id_flag", int)),

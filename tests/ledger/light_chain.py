@@ -33,7 +33,7 @@ def signer(number: int) -> Signer:
     return Signer(hashlib.sha256(f"light validator {number}".encode()).digest())
 
 
-SIGNERS = {signer(number).public: signer(number) for number in range(100)}
+SIGNERS = {signer(number).public: signer(number) for number in range(230)}
 
 
 def validators(powers: Powers) -> Validators:
@@ -51,15 +51,12 @@ def commit(
     absent: Collection[int] = (),
     nil: Collection[int] = (),
     chain_id: str | None = None,
+    names: bytes | None = None,
 ) -> LightBlock:
-    """The header, signed by all of these validators but some."""
+    """The header, signed by all of these validators but some; or a vote for what has the hash `names`."""
     gone, against = keys(absent), keys(nil)
-    empty = Commit(
-        header.height,
-        1,
-        BlockId(header.hash, 1, hashlib.sha256(b"parts").digest()),
-        (CommitSig(Flag.ABSENT),),
-    )
+    block_id = BlockId(names or header.hash, 1, hashlib.sha256(b"parts").digest())
+    empty = Commit(header.height, 1, block_id, (CommitSig(Flag.ABSENT),))
     votes = []
     for place, member in enumerate(members.members):
         if member.key in gone:
@@ -82,10 +79,13 @@ class LightChain:
         *,
         mark: bytes = b"",
         root: bytes = bytes(32),
+        start_ns: int = START_NS,
         like: LightChain | None = None,
         until: int = 0,
     ) -> None:
         """`like` gives the blocks up to the height `until`; after it, `mark` makes this chain another one."""
+        if like is not None:
+            start_ns = like.blocks[1].header.time_ns - SECOND_NS
         self.blocks: dict[int, LightBlock] = {}
         before = NO_BLOCK
         for height in range(1, top + 1):
@@ -94,7 +94,7 @@ class LightChain:
             else:
                 members = validators(powers_at(height))
                 header = Header(
-                    11, 1, CHAIN_ID, height, START_NS + height * SECOND_NS, before,
+                    11, 1, CHAIN_ID, height, start_ns + height * SECOND_NS, before,
                     bytes(32), hashlib.sha256(mark).digest(), members.hash,
                     validators(powers_at(height + 1)).hash, bytes(32), root, b"", b"",
                     members.members[0].address,

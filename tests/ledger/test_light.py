@@ -100,6 +100,11 @@ def test_a_header_other_than_the_commits_is_refused() -> None:
     refused("hash", lambda: judge(replace(SECOND, header=other)))
 
 
+def test_a_commit_of_another_height_is_refused_even_when_it_is_signed() -> None:
+    later = commit(replace(SECOND.header, height=3), SECOND.validators, names=SECOND.header.hash)
+    refused("height", lambda: judge(replace(SECOND, commit=later.commit)))
+
+
 def test_signatures_for_another_chain_are_refused() -> None:
     refused("signature", lambda: judge(commit(SECOND.header, SECOND.validators, chain_id="other")))
 

@@ -39,6 +39,7 @@ __all__ = [
     "join_pages",
     "light_block_document",
     "light_block_of",
+    "parse_json",
 ]
 
 #: 10,000 validators' commit is about 3 MB.
@@ -95,7 +96,7 @@ def join_pages(pages: Sequence[ValidatorsPage], height: int) -> Validators:
 
 def decode_light_block(raw: bytes) -> LightBlock:
     """A light block that stands alone."""
-    return light_block_of(_parsed(raw))
+    return light_block_of(parse_json(raw))
 
 
 def light_block_of(document: Any) -> LightBlock:
@@ -113,7 +114,7 @@ def light_block_of(document: Any) -> LightBlock:
 
 
 def _result(raw: bytes) -> dict[str, Any]:
-    document = _parsed(raw)
+    document = parse_json(raw)
     if isinstance(document, dict) and isinstance(document.get("error"), dict):
         found = (document["error"].get(part) for part in ("message", "data"))
         text = ": ".join(part for part in found if isinstance(part, str))[:LONGEST_SHOWN]
@@ -127,9 +128,10 @@ def _result(raw: bytes) -> dict[str, Any]:
     return result
 
 
-def _parsed(raw: bytes) -> Any:
-    if len(raw) > MOST_BYTES:
-        raise Malformed(f"that is longer than {MOST_BYTES >> 20} MiB")
+def parse_json(raw: bytes, limit: int = MOST_BYTES) -> Any:
+    """JSON of at most `limit` bytes, in which no object has a key twice."""
+    if len(raw) > limit:
+        raise Malformed(f"that is longer than {limit >> 20} MiB")
     try:
         return json.loads(raw.decode(), object_pairs_hook=_object, parse_constant=_refused)
     except (ValueError, RecursionError):

@@ -19,7 +19,7 @@ from zosnet.ledger.light.canonical import SECOND_NS
 from zosnet.ledger.light.zip215 import verify as verify_signature
 from zosnet.model.errors import PeerError, UsageError
 
-__all__ = ["Fork", "Reason", "Trust", "Untrusted", "check_block", "check_commit", "verify"]
+__all__ = ["DAY_NS", "Fork", "Reason", "Trust", "Untrusted", "check_block", "check_commit", "verify"]
 
 BLOCK_PROTOCOL = 11
 DAY_NS = 86_400 * SECOND_NS

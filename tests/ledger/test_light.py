@@ -370,6 +370,16 @@ def test_a_witness_who_sees_the_same_chain_agrees() -> None:
     assert drive(client.headers_to(1, CHAIN.now_ns, witness=True), CHAIN.blocks) == (FIRST, [1])
 
 
+def test_a_witness_of_a_chain_that_parted_earlier_is_evidence_too() -> None:
+    """Its validators changed after that, so nothing links its last header to the newest ones known here."""
+    other = LightChain(powers_at=lambda height: FOUR if height < 6 else {0: 1, 7: 9}, like=CHAIN, until=4)
+    client = CHAIN.client()
+    for height in range(2, 9):
+        drive(client.headers_to(height, CHAIN.now_ns), CHAIN.blocks)
+    with pytest.raises(Fork, match="two signed headers of height"):
+        drive(client.headers_to(8, CHAIN.now_ns, witness=True), other.blocks)
+
+
 def test_neighbours_that_do_not_fit_are_a_fork() -> None:
     client, other = CHAIN.client(), forked()
     drive(client.headers_to(6, CHAIN.now_ns), CHAIN.blocks)
@@ -401,6 +411,8 @@ def test_a_store_forgets_the_lowest() -> None:
     assert [block.height for block in store] == [2, 3, 4]
     assert (store.at(1), store.at(2), store.newest) == (None, CHAIN.blocks[2], CHAIN.blocks[4])
     assert (store.below(2), store.below(3)) == (None, CHAIN.blocks[2])
+    store.add(FIRST)
+    assert [block.height for block in store] == [1, 3, 4]
 
 
 # Records.

@@ -22,7 +22,7 @@ MOST_KEPT = 1000
 
 
 class Store:
-    """Trusted light blocks by height, the lowest forgotten when there are too many."""
+    """Trusted light blocks by height. Too many, and the lowest is forgotten, but never the one just added."""
 
     def __init__(self, limit: int = MOST_KEPT) -> None:
         self._limit = limit
@@ -59,7 +59,7 @@ class Store:
                 _check_link(first, second)
         self._blocks[block.height] = block
         if len(self._blocks) > self._limit:
-            del self._blocks[min(self._blocks)]
+            del self._blocks[min(height for height in self._blocks if height != block.height)]
 
 
 def _check_link(first: LightBlock, second: LightBlock) -> None:
@@ -94,14 +94,14 @@ class LightClient:
     def headers_to(self, height: int, now_ns: int, *, witness: bool = False) -> Steps:
         """The way to the trusted block of `height`. Raises Untrusted, or Fork.
 
-        With `witness` the block is fetched and verified even when one is known: sent the blocks of somebody
-        else, it finds out whether both see the same chain.
+        With `witness` the block is fetched and verified even when one is known, from as far below as trust
+        goes: sent the blocks of somebody else, it finds out whether both see the same chain.
         """
         self._stay_honest()
         known = self.store.at(height)
         if known is not None and not witness:
             return known
-        start = self.store.below(height)
+        start = self._oldest_below(height, now_ns) if witness else self.store.below(height)
         if start is None:
             if known is not None:
                 return _same(known, (yield height))
@@ -109,6 +109,12 @@ class LightClient:
                 "height", f"no header below {height} is trusted", remedy="start from a lower height and hash"
             )
         return (yield from self._bisect(start, height, now_ns))
+
+    def _oldest_below(self, height: int, now_ns: int) -> LightBlock | None:
+        """The lowest that still vouches for others; chains that part have it in common."""
+        oldest = now_ns - self.trust.period_ns
+        blocks = (each for each in self.store if each.height < height and each.header.time_ns > oldest)
+        return next(blocks, self.store.below(height))
 
     def _bisect(self, trusted: LightBlock, height: int, now_ns: int) -> Steps:
         """Try the farthest; where too few trusted validators signed it, go half the way first."""

@@ -17,7 +17,7 @@ from zosnet.model.errors import HostError, PeerError, UsageError, ZosnetError
 
 T = TypeVar("T")
 
-__all__ = ["HttpTransport", "LocalTransport", "NoLedger", "Transport"]
+__all__ = ["HttpTransport", "LocalTransport", "NoLedger", "Transport", "UnixConnection"]
 
 
 class NoLedger(HostError):
@@ -104,7 +104,9 @@ class LocalTransport:
             events.close()
 
 
-class _Connection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP on the socket at `path`."""
+
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
@@ -182,7 +184,7 @@ class HttpTransport:
 
     def events(self, silence_s: float) -> Iterator[Event | None]:
         """Each header as it comes. Raises NoLedger after `silence_s` without one: they come every 5 s."""
-        connection = _Connection(self.path, silence_s)
+        connection = UnixConnection(self.path, silence_s)
         try:
             connection.request("POST", "/v1/ledger/subscribe")
             for line in connection.getresponse():
@@ -199,7 +201,7 @@ class HttpTransport:
             connection.close()
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        connection = _Connection(self.path, self._timeout)
+        connection = UnixConnection(self.path, self._timeout)
         payload = None if body is None else json.dumps(body).encode()
         try:
             connection.request(method, path, payload, {"Content-Type": "application/json"} if payload else {})

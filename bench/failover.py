@@ -22,13 +22,18 @@ from zosnet.lab.two_paths import TwoPaths
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One way to lose a path, and its bars in ms: the median's, and the worst run's."""
+    """One way to lose a path, and its bars in ms: the median's, and the worst run's.
+
+    `most_routes`: what a QUIC link measures of itself varies so much under a load that with 10,000 routes some
+    backups aren't feasible; then what is measured is how fast newer seqnos are asked for.
+    """
 
     name: str
     what: Callable[[TwoPaths], None]
     proto: str
     median: float
     worst: float
+    most_routes: int = 1_000_000
 
 
 CASES = (
@@ -36,7 +41,7 @@ CASES = (
     Case("silent cut, tcp", cut_near, "tcp", 500, 1000),
     Case("silent cut, udp", cut_near, "udp", 500, 1000),
     Case("dead relay, udp", kill_relay, "udp", 500, 1000),
-    Case("silent cut, quic", cut_near, "quic", 500, 1000),
+    Case("silent cut, quic", cut_near, "quic", 500, 1000, most_routes=100),
 )
 SLEEPS = ("tcp", "udp", "quic")
 BACK = 2000.0
@@ -68,7 +73,7 @@ def line(name: str, values: Sequence[float]) -> str:
 
 def lost(case: Case, routes: int) -> Callable[[Grid], tuple[float, ...]]:
     def once(grid: Grid) -> tuple[float, ...]:
-        loss = lose_a_path(grid, case.what, case.proto, routes)
+        loss = lose_a_path(grid, case.what, case.proto, min(routes, case.most_routes))
         if not (loss.is_whole and loss.has_moved):
             raise LabError(f"the file is {'' if loss.is_whole else 'not '}whole, {loss}")
         return loss.datagrams_ms, loss.tcp_ms

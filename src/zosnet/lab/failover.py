@@ -53,7 +53,7 @@ def lose_a_path(grid: Grid, what: Callable[[TwoPaths], None], proto: str, routes
         LabError: the grid didn't come up, or the traffic never came back.
     """
     # A datagram link costs less of itself, so the longer path must be less long to be feasible.
-    paths = TwoPaths(grid, delay_ms=4 if proto == "udp" else 5, proto=proto)
+    paths = TwoPaths(grid, delay_ms=5 if proto == "tcp" else 4, proto=proto)
     a, b = paths.nodes["a"], paths.nodes["b"]
     start(list(paths.nodes.values()))
     feed(b.host, routes)

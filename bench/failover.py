@@ -24,8 +24,8 @@ from zosnet.lab.two_paths import TwoPaths
 class Case:
     """One way to lose a path, and its bars in ms: the median's, and the worst run's.
 
-    `most_routes`: what a QUIC link measures of itself varies so much under a load that with 10,000 routes some
-    backups aren't feasible; then what is measured is how fast newer seqnos are asked for.
+    `most_routes`: what a QUIC link measures of itself varies so much under a load that with 10,000 routes
+    some backups aren't feasible; then what is measured is how fast newer seqnos are asked for.
     """
 
     name: str

@@ -289,7 +289,7 @@ class Lab:
             )  # fmt: skip
 
     def segment(self, link: int) -> None:
-        """No super-packet passes the link: its packets travel alone, and are merged where they are received."""
+        """No super-packet passes the link: its packets travel alone, and may be merged at the end."""
         for node in self.ends(link):
             node.run(
                 "ethtool", "-K", node.on(link).device,

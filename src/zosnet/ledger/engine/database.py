@@ -84,12 +84,23 @@ class Database:
 
     def newest(self) -> SignedHeader | None:
         """The last header."""
+        raw = self.newest_head()
+        return None if raw is None else SignedHeader.parse(raw)
+
+    def newest_head(self) -> bytes | None:
+        """What was kept as the last block's header, as the engine wrote it."""
         row = self._connection.execute("SELECT header FROM block ORDER BY height DESC LIMIT 1").fetchone()
-        return None if row is None else SignedHeader.parse(row[0])
+        return None if row is None else row[0]
 
     def keep(self, block: Block, ids: list[bytes], records: Changes, pages: Changes) -> None:
         """Keep a block and its changes, whole or not at all. Raises HostError if the disk refuses."""
-        height = block.header.header.height
+        head, body = block.header.raw, _join(block.transactions)
+        self.keep_state(block.header.header.height, (head, body), ids, records, pages)
+
+    def keep_state(
+        self, height: int, block: tuple[bytes, bytes], ids: list[bytes], records: Changes, pages: Changes
+    ) -> None:
+        """The same for an engine with headers of another kind, and perhaps its blocks elsewhere."""
         self._hook("before-write")
         try:
             with self._connection as connection:
@@ -97,8 +108,7 @@ class Database:
                 _change(connection, "record", height, {_place(key): records[key] for key in records})
                 self._hook("between-writes")
                 _change(connection, "page", height, pages)
-                row = (height, block.header.raw, _join(block.transactions))
-                connection.execute("INSERT INTO block VALUES (?, ?, ?)", row)
+                connection.execute("INSERT INTO block VALUES (?, ?, ?)", (height, *block))
                 connection.executemany("INSERT INTO known VALUES (?, ?)", [(each, height) for each in ids])
                 self._hook("before-commit")
         except sqlite3.Error as error:
@@ -152,6 +162,11 @@ class Snapshot:
             "SELECT header FROM block WHERE height = coalesce(?, (SELECT max(height) FROM block))", (height,)
         ).fetchone()
         return None if row is None else SignedHeader.parse(row[0])
+
+    def top(self) -> int:
+        """The height of the last block that is kept; 0 before the first."""
+        row = self._connection.execute("SELECT coalesce(max(height), 0) FROM block").fetchone()
+        return int(row[0])
 
     def headers(self, start: int, limit: int) -> list[SignedHeader]:
         """Headers from a height on."""

@@ -1,0 +1,82 @@
+"""Questions to a CometBFT node: JSON-RPC 2.0 over its unix socket. One connection for each thread."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+from zosnet.model.errors import HostError, PeerError
+
+__all__ = ["Refusal", "Rpc"]
+
+
+class Refusal(PeerError):
+    """The node answers, and says no."""
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class Rpc:
+    """To the node whose socket is at `path`. Raises HostError where it doesn't answer."""
+
+    def __init__(self, path: Path, timeout_s: float = 10.0) -> None:
+        self._path, self._timeout = path, timeout_s
+        self._local = threading.local()
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """One question. Integers go as texts, as the node wants them. Raises Refusal where it says no."""
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}).encode()
+        found = self._post(body)
+        if error := found.get("error"):
+            raise Refusal(f"CometBFT refuses {method}: {error.get('data') or error.get('message')}")
+        result: dict[str, Any] = found.get("result") or {}
+        return result
+
+    def broadcast(self, envelope: bytes) -> str:
+        """Put an envelope into the mempool: "" where it waits there, else why not."""
+        found = self.call("broadcast_tx_sync", tx=base64.b64encode(envelope).decode())
+        return "" if found["code"] == 0 else str(found["log"] or "refused")
+
+    def transactions(self, height: int) -> tuple[bytes, ...]:
+        """A block's."""
+        found = self.call("block", height=str(height))
+        return tuple(base64.b64decode(each) for each in found["block"]["data"]["txs"] or ())
+
+    def _post(self, body: bytes) -> dict[str, Any]:
+        for attempt in (1, 2):
+            connection: _Connection | None = getattr(self._local, "connection", None)
+            is_old = connection is not None
+            if connection is None:
+                connection = self._local.connection = _Connection(self._path, self._timeout)
+            try:
+                connection.request("POST", "/", body, {"Content-Type": "application/json"})
+                found: dict[str, Any] = json.loads(connection.getresponse().read())
+                return found
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                self.close()
+                if not (is_old and attempt == 1):
+                    raise HostError(f"CometBFT doesn't answer: {error}") from None
+        raise AssertionError("never")
+
+    def close(self) -> None:
+        """Give this thread's connection back."""
+        connection: _Connection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.close()
+        self._local.connection = None

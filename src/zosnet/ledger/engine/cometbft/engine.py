@@ -19,7 +19,7 @@ from pathlib import Path
 
 from zosnet.ledger.comet.abci import Misbehavior
 from zosnet.ledger.comet.envelope import MOST_BYTES, MOST_IN_ENVELOPE, pack
-from zosnet.ledger.comet.light_block import chain_name
+from zosnet.ledger.comet.signed import chain_name
 from zosnet.ledger.encoding import Malformed, decode, encode
 from zosnet.ledger.engine.cometbft.application import Application, Done
 from zosnet.ledger.engine.cometbft.headers import Headers, fetch

@@ -6,10 +6,11 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from zosnet.ledger.comet.light_block import LightBlock, from_rpc
-from zosnet.ledger.comet.signed import CometSigned, signed_by_comet
+from zosnet.ledger.comet.signed import CometSigned, of_light_block, signed_by_comet
 from zosnet.ledger.encoding import Malformed
 from zosnet.ledger.engine.cometbft.rpc import Rpc
+from zosnet.ledger.light.block import LightBlock
+from zosnet.ledger.light.rpc import decode_commit, decode_validators, join_pages
 from zosnet.model.errors import HostError
 
 __all__ = ["Headers", "fetch"]
@@ -55,7 +56,7 @@ class Headers:
 
     def put(self, block: LightBlock) -> CometSigned:
         """Keep the next one."""
-        signed = signed_by_comet(self._chain, block.raw)
+        signed = of_light_block(self._chain, block)
         try:
             with self._lock:
                 self._connection.execute(
@@ -69,9 +70,9 @@ class Headers:
 
 def fetch(rpc: Rpc, height: int) -> LightBlock:
     """The header of a height, its votes and validators, as the node has them."""
-    commit = rpc.call("commit", height=str(height))
-    found = rpc.call("validators", height=str(height), per_page="100")
     try:
-        return from_rpc(commit, found["validators"])
-    except (Malformed, KeyError) as error:
+        header, commit = decode_commit(rpc.get(f"/commit?height={height}"))
+        page = decode_validators(rpc.get(f"/validators?height={height}&per_page=100"))
+        return LightBlock(header, commit, join_pages([page], height))
+    except Malformed as error:
         raise HostError(f"CometBFT's answer about block {height} is not understood: {error}") from None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from zosnet.ledger.comet.envelope import MOST_BYTES
-from zosnet.ledger.comet.light_block import chain_name
+from zosnet.ledger.comet.signed import chain_name
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.signature import Signer
 from zosnet.model.errors import HostError

@@ -41,7 +41,10 @@ class Rpc:
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One question. Integers go as texts, as the node wants them. Raises Refusal where it says no."""
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}).encode()
-        found = self._post(body)
+        try:
+            found = json.loads(self._ask("POST", "/", body))
+        except ValueError:
+            raise HostError("CometBFT's answer is not JSON") from None
         if error := found.get("error"):
             raise Refusal(f"CometBFT refuses {method}: {error.get('data') or error.get('message')}")
         result: dict[str, Any] = found.get("result") or {}
@@ -57,17 +60,20 @@ class Rpc:
         found = self.call("block", height=str(height))
         return tuple(base64.b64decode(each) for each in found["block"]["data"]["txs"] or ())
 
-    def _post(self, body: bytes) -> dict[str, Any]:
+    def get(self, path: str) -> bytes:
+        """The answer to a question that is asked as an address."""
+        return self._ask("GET", path, None)
+
+    def _ask(self, method: str, path: str, body: bytes | None) -> bytes:
         for attempt in (1, 2):
             connection: _Connection | None = getattr(self._local, "connection", None)
             is_old = connection is not None
             if connection is None:
                 connection = self._local.connection = _Connection(self._path, self._timeout)
             try:
-                connection.request("POST", "/", body, {"Content-Type": "application/json"})
-                found: dict[str, Any] = json.loads(connection.getresponse().read())
-                return found
-            except (OSError, http.client.HTTPException, ValueError) as error:
+                connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+                return connection.getresponse().read()
+            except (OSError, http.client.HTTPException) as error:
                 self.close()
                 if not (is_old and attempt == 1):
                     raise HostError(f"CometBFT doesn't answer: {error}") from None

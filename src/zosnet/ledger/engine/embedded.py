@@ -342,6 +342,8 @@ class Embedded:
 
 
 def _genesis(database: Database, given: Genesis | None, operator: Signer) -> Genesis:
+    if database.meta("engine") is not None:
+        raise HostError("the ledger here has several operators", remedy="start it with `zosnet ledger start`")
     raw = database.meta("genesis")
     if raw is None:
         if given is None:

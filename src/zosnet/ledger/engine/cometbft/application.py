@@ -102,30 +102,36 @@ class Application:
     def handle(self, request: object) -> object:
         """The answer to one request. Whatever is raised must end CometBFT before it goes on."""
         with self.lock:
-            match request:
-                case abci.CheckTx():
-                    return self.check(request)
-                case abci.PrepareProposal():
-                    return self.prepare(request)
-                case abci.ProcessProposal():
-                    return self.process(request)
-                case abci.FinalizeBlock():
-                    return self.finalize(request)
-                case abci.Commit():
-                    return self.commit()
-                case abci.Info():
-                    kept = self.kept
-                    return abci.InfoAnswer("zosnet", "1", 1, kept.height, kept.root if kept.height else b"")
-                case abci.InitChain():
-                    return self.begin(request)
-                case abci.Query():
-                    return self.query(request)
-                case abci.Echo():
-                    return request
-                case abci.Named(name="extend_vote" | "verify_vote_extension"):
-                    raise HostError("vote extensions are not used", remedy="use the ledger's own genesis")
-                case _:
-                    return abci.Empty()  # flush; of snapshots none are offered or taken
+            self._hook(f"before {type(request).__name__}")
+            answer = self._answer(request)
+            self._hook(f"after {type(request).__name__}")
+            return answer
+
+    def _answer(self, request: object) -> object:
+        match request:
+            case abci.CheckTx():
+                return self.check(request)
+            case abci.PrepareProposal():
+                return self.prepare(request)
+            case abci.ProcessProposal():
+                return self.process(request)
+            case abci.FinalizeBlock():
+                return self.finalize(request)
+            case abci.Commit():
+                return self.commit()
+            case abci.Info():
+                kept = self.kept
+                return abci.InfoAnswer("zosnet", "1", 1, kept.height, kept.root if kept.height else b"")
+            case abci.InitChain():
+                return self.begin(request)
+            case abci.Query():
+                return self.query(request)
+            case abci.Echo():
+                return request
+            case abci.Named(name="extend_vote" | "verify_vote_extension"):
+                raise HostError("vote extensions are not used", remedy="use the ledger's own genesis")
+            case _:
+                return abci.Empty()  # flush; of snapshots none are offered or taken
 
     def begin(self, request: abci.InitChain) -> abci.InitialState:
         """Start from the genesis, which must be this ledger's."""
@@ -201,7 +207,6 @@ class Application:
         carried.hash = request.hash
         for each in request.misbehavior:
             self._on_misbehavior(each)
-        self._hook("finalized")
         results = tuple(abci.TxResult(0 if result.is_done else 1) for result in carried.results)
         return abci.FinalizedBlock(results, carried.root)
 
@@ -224,7 +229,6 @@ class Application:
         self._ahead.forget(carried.records)
         self._look_ahead()
         self._on_done(Done(kept, carried.epochs, tuple(carried.records)))
-        self._hook("committed")
         return abci.Committed()
 
     def query(self, request: abci.Query) -> abci.QueryAnswer:

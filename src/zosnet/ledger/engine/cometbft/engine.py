@@ -9,7 +9,6 @@ changed anything the next follows at once, so `query` waits for it, for a moment
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import deque
@@ -20,7 +19,7 @@ from pathlib import Path
 from zosnet.ledger.comet.abci import Misbehavior
 from zosnet.ledger.comet.envelope import MOST_BYTES, MOST_IN_ENVELOPE, pack
 from zosnet.ledger.comet.signed import chain_name
-from zosnet.ledger.encoding import Malformed, decode, encode
+from zosnet.ledger.encoding import Malformed, encode
 from zosnet.ledger.engine.cometbft.application import Application, Done
 from zosnet.ledger.engine.cometbft.headers import Headers, fetch
 from zosnet.ledger.engine.cometbft.home import Home
@@ -88,7 +87,7 @@ class Comet:
             raise
         self._reading = threading.Lock()
         self._rpc = Rpc(home.rpc)
-        self._supervisor = Supervisor(program, home.directory, self._on_end)
+        self._supervisor = Supervisor(program, home.directory, home.rpc, self._on_end)
         self._pending = Pending()
         self._queue: deque[Submission] = deque()
         self._queued = 0
@@ -379,11 +378,11 @@ class Comet:
 
 
 def _check_genesis(database: Database, home: Home) -> None:
-    with contextlib.suppress(Malformed):
-        kept = database.meta("genesis")
-        if kept is None:
-            database.set_meta("genesis", encode(home.genesis))
-        elif decode(type(home.genesis), kept) != home.genesis:
-            raise HostError("the ledger here has another genesis", remedy="name another directory")
     if home.operator.public not in home.genesis.operators:
         raise HostError("this key is none of the ledger's operators'", remedy="use the key it was made for")
+    kept = database.meta("genesis")
+    if kept is None:
+        database.set_meta("engine", b"cometbft")
+        database.set_meta("genesis", encode(home.genesis))
+    elif kept != encode(home.genesis) or database.meta("engine") != b"cometbft":
+        raise HostError("there is another ledger here", remedy="name another directory")

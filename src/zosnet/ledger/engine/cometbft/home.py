@@ -172,9 +172,9 @@ indexer = "null"
 """
 
 
-def node_id(node: Signer) -> str:
-    """How CometBFT calls a node."""
-    return _address(node.public)
+def node_id(node: bytes) -> str:
+    """How CometBFT calls the node with this key."""
+    return _address(node)
 
 
 def _address(public: bytes) -> str:

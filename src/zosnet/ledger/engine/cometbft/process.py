@@ -42,10 +42,10 @@ def find_program(given: str | None = None) -> Path:
 class Supervisor:
     """Keeps one node running, in a thread, from `start` to `close`."""
 
-    def __init__(self, program: Path, home: Path, on_end: Callable[[str], None]) -> None:
+    def __init__(self, program: Path, home: Path, rpc: Path, on_end: Callable[[str], None]) -> None:
         mortal = _MORTAL if shutil.which(_MORTAL[0]) else ()
         self._command = [*mortal, str(program), "start", "--home", str(home)]
-        self._log = home / "cometbft.log"
+        self._log, self._rpc = home / "cometbft.log", rpc
         self._on_end = on_end
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cometbft", daemon=True)
@@ -82,6 +82,7 @@ class Supervisor:
         """One run of it. Raises OSError where it can't be started."""
         if self._log.exists() and self._log.stat().st_size > LARGEST_LOG:
             self._log.replace(self._log.with_suffix(".log.1"))
+        self._rpc.unlink(missing_ok=True)  # one that was killed leaves its socket, and can't use it again
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command,

@@ -3,8 +3,9 @@
 # With an argument: that version into a directory, to measure another line: scripts/cometbft.sh 0.39.4 /tmp/bin
 set -euo pipefail
 cd "$(dirname "$0")/.."
+root=$PWD
 . scripts/versions.env
-say() { scripts/say.sh "cometbft: $*"; }
+say() { "$root/scripts/say.sh" "cometbft: $*"; }
 fail() { printf 'error: %s\nremedy: %s\n' "$1" "$2" >&2; exit 3; }
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n1)" = "$1" ]; }
 

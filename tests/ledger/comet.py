@@ -173,7 +173,7 @@ class Cluster:
     def agree(self, *nodes: Node) -> int:
         """The height that all have now, with one root; they are waited for."""
         some = nodes or tuple(self.nodes)
-        height: int = max(node.height for node in some)
+        height: int = max(self.wait("a block", functools.partial(getattr, node, "height")) for node in some)
         for node in some:
             self.wait(f"block {height}", functools.partial(node.reaches, height))
         assert len({node.root_at(height) for node in some}) == 1

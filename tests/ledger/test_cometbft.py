@@ -243,7 +243,7 @@ def test_a_full_disk_stops_one_and_loses_nothing(four: Cluster, tmp_path: Path) 
     place = tmp_path / "small"
     place.mkdir()
     used = sum(each.stat().st_size for each in small.directory.rglob("*") if each.is_file())
-    size = used + (8 << 20)
+    size = used + (32 << 20)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], check=True)
     mounted = Node(place / "n", small.secret)
     try:
@@ -251,13 +251,9 @@ def test_a_full_disk_stops_one_and_loses_nothing(four: Cluster, tmp_path: Path) 
         mounted.start()
         four.wait("it is there", lambda: mounted.reaches(other.height))
         filler = place / "filler"
-        with filler.open("wb") as out:
-            try:
-                while True:
-                    out.write(bytes(1 << 16))
-                    out.flush()
-            except OSError:
-                pass
+        with filler.open("wb", buffering=0) as out, pytest.raises(OSError, match="space"):
+            while True:
+                out.write(bytes(4096))
         wallet = four.account(other)
         for number in range(10):
             assert claim(other, wallet, number).is_done

@@ -48,6 +48,8 @@ GIVE_UP_S = 25.0
 #: A query waits this long for the header that proves the newest state; it comes within two blocks.
 PROOF_S = 3.0
 CHECK_S = 0.5
+#: A block comes every 5 s.
+STALLED_MS = 15_000
 
 
 class Comet:
@@ -214,12 +216,14 @@ class Comet:
         newest = self._headers.newest
         height = newest.header.height if newest else 0
         time_ms = newest.header.time_ms if newest else self.genesis.time_ms
+        age_ms = self._clock() - time_ms
+        stalled = "" if age_ms < STALLED_MS else "no block comes: are more than 2/3 of the operators there?"
         return Status(
             engine="cometbft", chain=self.genesis.chain, height=height, time_ms=time_ms,
-            age_ms=self._clock() - time_ms, root=newest.header.root if newest else self.application.kept.root,
+            age_ms=age_ms, root=newest.header.root if newest else self.application.kept.root,
             pending=self._queued + len(self._pending), subscribers=len(self._subscribers),
             oldest_root=max(1, height - KEPT_ROOTS + 2),
-            trouble="; ".join(text for text in (self._trouble, self.misbehavior) if text),
+            trouble="; ".join(text for text in (self._trouble, stalled, self.misbehavior) if text),
         )  # fmt: skip
 
     def headers(self, start: int, limit: int) -> list[SignedHeader]:
@@ -338,8 +342,7 @@ class Comet:
         self._trouble = str(error)
 
     def _on_end(self, text: str) -> None:
-        if not self._trouble:
-            self._trouble = text
+        self._trouble = text
 
     # The thread that follows the headers.
 

@@ -207,6 +207,26 @@ def test_what_may_wait_goes_ahead_of_the_blocks_and_back(driver: Driver) -> None
     assert driver.application.check(abci.CheckTx(pack([b"nonsense"]))).code == 1
 
 
+def test_what_comes_before_the_block_that_it_follows_waits_for_it(driver: Driver) -> None:
+    a = driver.wallet(1)
+    one, two, _ = driver.claims(a, 3)
+    assert driver.check(two).code == 0 and driver.refused == []
+    assert driver.prepare(pack([two.raw])) == ()
+    driver.block(one.raw)
+    assert driver.check(two, kind=abci.RECHECK).code == 0
+    assert driver.prepare(pack([two.raw])) == (two.raw,)
+
+
+def test_what_never_can_be_carried_out_doesnt_wait_for_long(driver: Driver) -> None:
+    a = driver.wallet(1)
+    _, two = driver.claims(a, 2)
+    codes = []
+    for kind in (0, abci.RECHECK, abci.RECHECK):
+        codes.append(driver.check(two, kind=kind).code)
+        driver.block()
+    assert codes == [0, 0, 1] and driver.refused == [(two.id, "nonce")]
+
+
 def test_a_signature_is_verified_once_from_the_first_look_to_the_block(driver: Driver) -> None:
     a = driver.wallet(1)
     checked = driver.application.verifier.checked

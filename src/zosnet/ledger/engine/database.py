@@ -92,6 +92,17 @@ class Database:
         row = self._connection.execute("SELECT header FROM block ORDER BY height DESC LIMIT 1").fetchone()
         return None if row is None else row[0]
 
+    def put_state(self, block: tuple[bytes, bytes], records: Changes, pages: Changes) -> None:
+        """More of the state that a ledger begins with: height 0, before the first block."""
+        with self._connection as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for table, changes in (
+                ("record", {_place(key): value for key, value in records.items()}),
+                ("page", pages),
+            ):
+                connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", list(changes.items()))
+            connection.execute("INSERT OR REPLACE INTO block VALUES (0, ?, ?)", block)
+
     def keep(self, block: Block, ids: list[bytes], records: Changes, pages: Changes) -> None:
         """Keep a block and its changes, whole or not at all. Raises HostError if the disk refuses."""
         head, body = block.header.raw, _join(block.transactions)

@@ -20,6 +20,7 @@ from zosnet.ledger.encoding import U64, Bytes32, Malformed, decode, encode
 from zosnet.ledger.engine.database import Changes, Database
 from zosnet.ledger.engine.embedded import MOST_IN_BLOCK, now_ms
 from zosnet.ledger.genesis import Genesis
+from zosnet.ledger.records import AccountRecord, account_key
 from zosnet.ledger.signature import Verifier
 from zosnet.ledger.state import Block, Machine, Result
 from zosnet.ledger.transaction import SignedTransaction
@@ -31,6 +32,8 @@ __all__ = ["Application", "Done", "Kept"]
 #: Transactions that wait, so that a flooded validator's mempool stays small. A guess: some seconds of work.
 MOST_PENDING = 10_000
 MALFORMED = "malformed"
+#: Blocks that a transaction waits for which can't be carried out yet.
+PATIENT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Application:
         self._carried: _Carried | None = None
         self._ahead = Machine(genesis, database, self.verifier, cache=10_000)
         self._waiting: set[bytes] = set()
+        self._early: dict[bytes, int] = {}
         self._look_ahead()
 
     def handle(self, request: object) -> object:
@@ -155,10 +159,11 @@ class Application:
             result = self._ahead.apply(signed)
             if result.is_done:
                 self._waiting.add(identity)
+                self._early.pop(identity, None)
             return result
 
     def check(self, request: abci.CheckTx) -> abci.CheckedTx:
-        """An envelope may wait while anything in it is good."""
+        """An envelope may wait while anything in it is good, or may become so in a moment."""
         try:
             raws = unpack(request.tx)
         except Malformed as error:
@@ -171,12 +176,31 @@ class Application:
                 text = text or str(error)
                 continue
             result = self.admit(signed)
-            if result.is_done:
+            if result.is_done or not self._is_hopeless(signed, result):
                 is_good = True
             else:
                 text = text or result.text
                 self._on_refused(signed.id, result)
         return abci.CheckedTx() if is_good else abci.CheckedTx(1, text)
+
+    def _is_hopeless(self, signed: SignedTransaction, result: Result) -> bool:
+        """Whether a refusal is for good.
+
+        Another operator may be a block ahead of us: what follows on that block comes here before the block
+        does, and is sent only once. So it waits for PATIENT more blocks, and its reasons with it.
+        """
+        if result.reason in {"signature", "chain", "expired", "busy"}:
+            return True
+        account: AccountRecord | None = self._ahead.read(account_key(signed.transaction.account))
+        if account is not None and signed.transaction.nonce <= account.nonce:
+            return True  # it, or another in its place, is in a block already, or goes before it
+        identity = signed.id
+        seen = self._early.get(identity, 0) + 1
+        if seen > PATIENT or len(self._early) >= MOST_PENDING:
+            self._early.pop(identity, None)
+            return True
+        self._early[identity] = seen
+        return False
 
     def _look_ahead(self) -> None:
         """Nothing waits, and what is kept is the state."""

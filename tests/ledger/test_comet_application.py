@@ -199,6 +199,8 @@ def test_what_may_wait_goes_ahead_of_the_blocks_and_back(driver: Driver) -> None
     assert driver.check(three).code == 0
     assert driver.refused == []
     driver.block(one.raw)
+    assert driver.check(one, two, kind=abci.RECHECK).code == 0 and driver.refused == []
+    driver.block()
     assert driver.check(one, two, kind=abci.RECHECK).code == 0 and driver.refused == [(one.id, "nonce")]
     assert driver.check(three, kind=abci.RECHECK).code == 0
     driver.block(two.raw, three.raw)

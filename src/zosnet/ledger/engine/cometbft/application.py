@@ -32,6 +32,8 @@ __all__ = ["Application", "Done", "Kept"]
 #: Transactions that wait, so that a flooded validator's mempool stays small. A guess: some seconds of work.
 MOST_PENDING = 10_000
 MALFORMED = "malformed"
+#: About 2 KB each. A guess: some blocks' worth.
+MOST_PARSED = 5000
 #: Blocks that a transaction waits for which can't be carried out yet.
 PATIENT = 2
 
@@ -101,6 +103,8 @@ class Application:
         self._ahead = Machine(genesis, database, self.verifier, cache=10_000)
         self._waiting: set[bytes] = set()
         self._early: dict[bytes, int] = {}
+        self._parsed: dict[bytes, SignedTransaction] = {}
+        self._done: frozenset[bytes] = frozenset()
         self._look_ahead()
 
     def handle(self, request: object) -> object:
@@ -170,8 +174,10 @@ class Application:
             return abci.CheckedTx(1, str(error))
         is_good, text = False, ""
         for raw in raws:
+            if raw in self._done:
+                continue
             try:
-                signed = SignedTransaction.parse(raw)
+                signed = self._parse(raw)
             except Malformed as error:
                 text = text or str(error)
                 continue
@@ -208,6 +214,16 @@ class Application:
         self._ahead.abandon()
         now = max(self._clock(), self.kept.time_ms)
         self._ahead.begin(Block(self.kept.height + 1, now, self.kept.hash))
+
+    def _parse(self, raw: bytes) -> SignedTransaction:
+        """Read a transaction, once for all its comings: to wait, to be proposed, to be voted on."""
+        found = self._parsed.get(raw)
+        if found is None:
+            found = SignedTransaction.parse(raw)
+            if len(self._parsed) >= MOST_PARSED:
+                self._parsed.pop(next(iter(self._parsed)))
+            self._parsed[raw] = found
+        return found
 
     # Blocks.
 
@@ -250,6 +266,8 @@ class Application:
         self._machine.settle()
         self._tree.settle()
         self.kept = kept
+        judged = zip(carried.txs, carried.results, strict=True)
+        self._done = frozenset(raw for raw, result in judged if result.is_done)
         self._ahead.forget(carried.records)
         self._look_ahead()
         self._on_done(Done(kept, carried.epochs, tuple(carried.records)))
@@ -287,7 +305,7 @@ class Application:
         epochs: dict[bytes, int] = {}
         for raw in raws:
             try:
-                signed = SignedTransaction.parse(raw)
+                signed = self._parse(raw)
             except Malformed as error:
                 result = Result(MALFORMED, str(error))
             else:

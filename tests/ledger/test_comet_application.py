@@ -19,7 +19,7 @@ from zosnet.ledger.engine.cometbft import application as module
 from zosnet.ledger.engine.cometbft.application import Application, Done
 from zosnet.ledger.engine.database import Database
 from zosnet.ledger.engine.embedded import MOST_IN_BLOCK
-from zosnet.ledger.genesis import Genesis
+from zosnet.ledger.genesis import Genesis, Switch
 from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.records import ClaimRecord, account_key, claim_key
 from zosnet.ledger.signature import Signer
@@ -247,6 +247,16 @@ def test_what_waits_is_capped(driver: Driver, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(module, "MOST_PENDING", 5)
     claims = driver.claims(driver.wallet(1), 6)
     assert [driver.application.admit(each).reason for each in claims] == ["", "", "", "", "", "busy"]
+
+
+def test_rules_that_are_not_known_yet_stop_the_node_with_a_remedy(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, genesis_of(schedule=(Switch(1, 1), Switch(3, 9))))
+    driver.block()
+    driver.finalize()
+    with pytest.raises(HostError) as error:
+        driver.application.commit()
+    assert "newer" in error.value.remedy
+    driver.database.close()
 
 
 def test_a_decided_block_is_carried_out_whatever_it_has(driver: Driver) -> None:

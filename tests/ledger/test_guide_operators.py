@@ -80,7 +80,7 @@ def test_four_operators_follow_the_page(
                     assert PROGRAM.exists(), "run `make cometbft`"
                 case ["zosnet", "ledger", "init"]:
                     for who in NAMES:
-                        address = f"127.0.0.1:{operators.ports[who]}"
+                        address = f"[::1]:{operators.ports[who]}"  # as an overlay's
                         shown = [address if "example" in word else word for word in words[1:]]
                         said = operators.run(*shown, *operators.of(who))
                         file = Path(said.split()[1])

@@ -22,7 +22,7 @@ from zosnet.ledger.engine.embedded import MOST_IN_BLOCK, now_ms
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.records import AccountRecord, account_key
 from zosnet.ledger.signature import Verifier
-from zosnet.ledger.state import Block, Machine, Result
+from zosnet.ledger.state import Block, Machine, Result, UnknownRules
 from zosnet.ledger.transaction import SignedTransaction
 from zosnet.ledger.tree import EMPTY, Tree
 from zosnet.model.errors import HostError
@@ -163,7 +163,6 @@ class Application:
             result = self._ahead.apply(signed)
             if result.is_done:
                 self._waiting.add(identity)
-                self._early.pop(identity, None)
             return result
 
     def check(self, request: abci.CheckTx) -> abci.CheckedTx:
@@ -200,20 +199,20 @@ class Application:
         account: AccountRecord | None = self._ahead.read(account_key(signed.transaction.account))
         if account is not None and signed.transaction.nonce <= account.nonce:
             return True  # it, or another in its place, is in a block already, or goes before it
-        identity = signed.id
-        seen = self._early.get(identity, 0) + 1
-        if seen > PATIENT or len(self._early) >= MOST_PENDING:
-            self._early.pop(identity, None)
+        identity, height = signed.id, self.kept.height
+        if identity not in self._early and len(self._early) >= MOST_PENDING:
             return True
-        self._early[identity] = seen
-        return False
+        return height >= self._early.setdefault(identity, height) + PATIENT
 
     def _look_ahead(self) -> None:
         """Nothing waits, and what is kept is the state."""
+        height = self.kept.height
         self._waiting.clear()
+        # What still waits is asked for after each block: what is older than this doesn't.
+        self._early = {key: since for key, since in self._early.items() if since + 2 * PATIENT > height}
         self._ahead.abandon()
         now = max(self._clock(), self.kept.time_ms)
-        self._ahead.begin(Block(self.kept.height + 1, now, self.kept.hash))
+        _begin(self._ahead, Block(height + 1, now, self.kept.hash))
 
     def _parse(self, raw: bytes) -> SignedTransaction:
         """Read a transaction, once for all its comings: to wait, to be proposed, to be voted on."""
@@ -299,7 +298,7 @@ class Application:
         self._carried = None
         self._machine.abandon()
         self._tree.abandon()
-        self._machine.begin(block)
+        _begin(self._machine, block)
         txs: list[bytes] = []
         results: list[Result] = []
         epochs: dict[bytes, int] = {}
@@ -337,3 +336,10 @@ class Application:
                     return found
                 found.append(raw)
         return found
+
+
+def _begin(machine: Machine, block: Block) -> None:
+    try:
+        machine.begin(block)
+    except UnknownRules as error:
+        raise HostError(str(error), remedy="install a newer zosnet") from None

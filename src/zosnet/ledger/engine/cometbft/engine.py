@@ -48,6 +48,8 @@ GIVE_UP_S = 25.0
 #: A query waits this long for the header that proves the newest state; it comes within two blocks.
 PROOF_S = 3.0
 CHECK_S = 0.5
+_IN_CACHE = "already exists in cache"
+"""CometBFT's words for an envelope that waits already."""
 #: A block comes every 5 s.
 STALLED_MS = 15_000
 
@@ -314,7 +316,7 @@ class Comet:
                 refusal = error.message
             except Exception as error:
                 refusal = str(error)
-            if refusal:
+            if refusal and _IN_CACHE not in refusal:
                 for signed in good:
                     self._pending.settle(signed.id, Receipt(signed.id, "busy", refusal))
             return

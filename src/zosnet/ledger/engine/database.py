@@ -22,6 +22,9 @@ SCHEMA_VERSION = 1
 #: Heights whose state can be proven, the newest included: 100 are promised.
 KEPT_ROOTS = 128
 
+#: Of pages: the upper levels of all tables of a million names.
+CACHE_MB = 32
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS record (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -41,10 +44,12 @@ Changes = dict[bytes, bytes | None]
 class Database:
     """A connection for whoever writes. Other threads open a `Snapshot`'s connection of their own."""
 
-    def __init__(self, path: Path, hook: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, path: Path, hook: Callable[[str], None] = lambda _: None, *, cache_mb: int = CACHE_MB
+    ) -> None:
         self.path = path
         self._hook = hook
-        self._connection = _connect(path)
+        self._connection = _connect(path, cache_mb)
         try:
             with self._connection:
                 self._connection.executescript(_TABLES)
@@ -151,8 +156,8 @@ def _change(connection: sqlite3.Connection, table: str, height: int, changes: Ch
 class Snapshot:
     """Reading beside the writer: what is read inside `at` is of one moment. For one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
-        self._connection = _connect(path)
+    def __init__(self, path: Path, *, cache_mb: int = CACHE_MB) -> None:
+        self._connection = _connect(path, cache_mb)
 
     def close(self) -> None:
         """Give the file back."""
@@ -217,7 +222,7 @@ class Snapshot:
         return None if row is None else bytes(row[0])
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, cache_mb: int) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30.0)
         connection.execute("PRAGMA journal_mode = WAL")
@@ -225,8 +230,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         # 64 MB of log before it is worked into the file: the upper levels change in every block, and are
         # then written once for many. It is read again at a start, in a fraction of a second.
         connection.execute("PRAGMA wal_autocheckpoint = 16384")
-        # 32 MB of pages: the upper levels of all tables of a million names. Negative means KiB.
-        connection.execute("PRAGMA cache_size = -32768")
+        connection.execute(f"PRAGMA cache_size = {-1024 * cache_mb}")  # negative means KiB
     except sqlite3.Error as error:
         raise _trouble(path, error) from None
     return connection

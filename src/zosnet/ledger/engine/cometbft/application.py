@@ -34,6 +34,8 @@ MOST_PENDING = 10_000
 MALFORMED = "malformed"
 #: About 2 KB each. A guess: some blocks' worth.
 MOST_PARSED = 5000
+#: Of the tree, in memory: the three upper levels, 4369 pages, and some below. About 4 KB each.
+PAGES = 6000
 #: Blocks that a transaction waits for which can't be carried out yet.
 PATIENT = 2
 
@@ -90,9 +92,9 @@ class Application:
         self._genesis, self._database, self._chain_name = genesis, database, chain_name
         self._clock, self._hook = clock, hook
         self._on_done, self._on_refused, self._on_misbehavior = on_done, on_refused, on_misbehavior
-        self.verifier = Verifier()
-        self._machine = Machine(genesis, database, self.verifier)
-        self._tree = Tree(database.page)
+        self.verifier = Verifier(limit=50_000)
+        self._machine = Machine(genesis, database, self.verifier, cache=10_000)
+        self._tree = Tree(database.page, cache=PAGES)
         raw = database.newest_head()
         self.kept = Kept(0, genesis.time_ms, genesis.chain, EMPTY) if raw is None else decode(Kept, raw)
         if self._tree.root != self.kept.root:

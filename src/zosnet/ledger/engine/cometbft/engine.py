@@ -48,6 +48,8 @@ GIVE_UP_S = 25.0
 #: A query waits this long for the header that proves the newest state; it comes within two blocks.
 PROOF_S = 3.0
 CHECK_S = 0.5
+#: Of each of the two connections: a validator is to need at most 200 MB, and CometBFT takes a third of that.
+CACHE_MB = 12
 _IN_CACHE = "already exists in cache"
 """CometBFT's words for an envelope that waits already."""
 #: A block comes every 5 s.
@@ -70,7 +72,7 @@ class Comet:
         self._clock = clock
         self._lock_file = lock(directory)
         try:
-            self._database = Database(directory / "ledger.sqlite", hook)
+            self._database = Database(directory / "ledger.sqlite", hook, cache_mb=CACHE_MB)
             _check_genesis(self._database, home)
             self.application = Application(
                 home.genesis,
@@ -82,7 +84,7 @@ class Comet:
                 on_refused=self._on_refused,
                 on_misbehavior=self._on_misbehavior,
             )
-            self._snapshot = Snapshot(directory / "ledger.sqlite")
+            self._snapshot = Snapshot(directory / "ledger.sqlite", cache_mb=CACHE_MB)
             self._headers = Headers(directory / "headers.sqlite", home.genesis.chain)
             home.write()
             self._server = Server(home.abci, self.application.handle, self._on_trouble)

@@ -21,6 +21,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S, LONG_S = 0.25, 5.0, 30.0
 PATIENCE_S = 5.0
 LARGEST_LOG = 10 << 20
 CHECK_S = 0.05
+#: Go's collector lets the heap grow by this many percent, where its own default is 100.
+GOGC = "50"
 #: It says so when it can't go on, on a full disk for one, and then waits for somebody to start it anew.
 GAVE_UP = b"CONSENSUS FAILURE"
 _PROGRAM_VARIABLE = "ZOSNET_COMETBFT"
@@ -90,6 +92,7 @@ class Supervisor:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env={"GOGC": GOGC} | os.environ,
             start_new_session=True,  # an interrupt at a terminal is for us, and we end it in order
         )
         self.starts += 1

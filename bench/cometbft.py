@@ -7,6 +7,7 @@
     submit     operations signed on their own, from many accounts, in unsigned envelopes, by a client at each
                validator, for some seconds; a client waits for its envelopes' receipts
     lookup     a record with its proof, over the socket
+    flood      a transaction, while another client sends the same validator wrong signatures without end
     idle       what four nodes and their applications use when nothing happens
     restart    the time until a validator that was stopped has caught up
 
@@ -44,7 +45,7 @@ from zosnet.ledger.engine.embedded import now_ms
 from zosnet.ledger.genesis import Genesis, Parameters
 from zosnet.ledger.records import HoldingsRecord, NameRecord, by_length, holdings_key, name_key
 from zosnet.ledger.signature import Signer
-from zosnet.ledger.transaction import GatewayBody, PutGateway, Stamp
+from zosnet.ledger.transaction import GatewayBody, PutGateway, RotateKeys, Stamp
 from zosnet.ledger.tree import Tree
 from zosnet.ledger.wallet import Wallet
 from zosnet.model.errors import ZosnetError
@@ -168,11 +169,12 @@ class Bench:
             nodes.start(number)
         self._timed("start", nodes.wait_all)
         wallets = self._accounts()
-        self._single(wallets[0])
+        self._single(wallets[0], "single", nodes.ways)
         self._reserve()
         self._idle()
         self._lookup()
         self._submit(wallets)
+        self._flood()
         usage = nodes.usage()
         result["application_mb"] = round(max(each[1] for each in usage))
         result["cometbft_mb"] = round(max(each[3] for each in usage))
@@ -201,18 +203,40 @@ class Bench:
             wallet.done()
         return wallets
 
-    def _single(self, wallet: Wallet) -> None:
+    def _flood(self) -> None:
+        way, wallet = self.nodes.ways[0], Wallet(self.nodes.genesis, [_signer(-1)])
+        way.submit([wallet.transaction(wallet.opening(Stamp(wallet.chain, 0)), now_ms()).raw])
+        wallet.done()
+        self._single(wallet, "alone", self.nodes.ways[:1])
+        good = wallet.transaction(RotateKeys(wallet.keys), now_ms()).raw
+        wrong = [good[:-1] + bytes([good[-1] ^ 1 + number % 250]) for number in range(500)]
+        is_over = threading.Event()
+
+        def send() -> None:
+            while not is_over.is_set():
+                way.submit(wrong)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        try:
+            self._single(wallet, "flooded", self.nodes.ways[:1])
+        finally:
+            is_over.set()
+            thread.join()
+
+    def _single(self, wallet: Wallet, name: str, ways: list[HttpTransport]) -> None:
         final = []
         for number in range(self.arguments.singles):
-            way = self.nodes.ways[number % len(self.nodes.ways)]
+            way = ways[number % len(ways)]
             body = GatewayBody(("gateway.example:443",))
-            raw = wallet.transaction(PutGateway(_signer(10**7 + number).public, 0, body), now_ms()).raw
+            key = _signer(10**7 + 1000 * len(name) + number).public
+            raw = wallet.transaction(PutGateway(key, 0, body), now_ms()).raw
             started = time.perf_counter()
             (receipt,) = way.submit([raw])
             final.append(time.perf_counter() - started)
             assert receipt.is_done, receipt
             wallet.done()
-        self._spread("single", final)
+        self._spread(name, final)
 
     def _reserve(self) -> None:
         reserved, proven = [], []

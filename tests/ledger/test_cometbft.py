@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import random
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 from tests.ledger.comet import PATIENCE_S, TIMING, Cluster, Node, claim, free_ports, now_ms, running, wait_for
 
+from zosnet.cli.main import main
 from zosnet.ledger.client.desk import Desk
 from zosnet.ledger.client.follower import STALE_MS, Follower
 from zosnet.ledger.comet.signed import trouble_of
@@ -75,6 +77,26 @@ def test_headers_have_the_operators_signatures_and_blocks_replay_to_their_roots(
     blocks = [way.block(each.header.height) for each in headers[:20]]
     replayed = replay(four.genesis, [(each.header, each.transactions) for each in blocks if each])
     assert [header.height for header in replayed] == list(range(1, len(blocks) + 1))
+
+
+def test_a_light_client_follows_a_node_and_a_witness(
+    four: Cluster, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    start = four.nodes[0].way.headers(2, 1)[0].header
+    urls = [f"unix://{node.directory}/comet/rpc.sock" for node in four.nodes[:2]]
+    pin = ["--height", "2", "--hash", start.hash.hex()]
+    assert main(["ledger", "verify", "--rpc", urls[0], "--witness", urls[1], *pin, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    found = four.nodes[2].way.headers(document["height"], 1)[0].header
+    assert document["hash"] == found.hash.hex() and document["witnesses"] == 1
+    desk = Desk(Follower(four.nodes[0].way, four.genesis.chain), b"l" * 32)
+    desk.reserve("light")
+    assert main(["ledger", "proof", "light", "--ledger", four.nodes[0].way.path]) == 0
+    file = tmp_path / "proof.json"
+    file.write_text(capsys.readouterr().out)
+    assert main(["ledger", "verify", "--rpc", urls[1], "--proof", str(file), *pin, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["record"]["holder"] == desk.account.hex()
+    assert main(["ledger", "verify", "--proof", str(file)]) == 0
 
 
 def test_a_change_is_heard_of_at_once(four: Cluster) -> None:

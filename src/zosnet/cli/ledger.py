@@ -17,7 +17,7 @@ from zosnet.cli.ledger_light import LightProof, Sources, verify_by_light
 from zosnet.cli.output import duration, fields, progress, say, show_json
 from zosnet.ledger.client.follower import STALE_MS, Follower, Pin
 from zosnet.ledger.client.transport import Transport
-from zosnet.ledger.comet.signed import parse_signed, trouble_after, trouble_of
+from zosnet.ledger.comet.signed import parse_signed, proven_height, trouble_after, trouble_of
 from zosnet.ledger.encoding import Malformed, decode, encode
 from zosnet.ledger.genesis import Genesis, Parameters
 from zosnet.ledger.header import SignedHeader
@@ -147,6 +147,7 @@ def proof(text: str, record: str, ledger: str | None, ledger_dir: Path | None) -
     show_json(
         {
             "chain": genesis.chain.hex(), "genesis": encode(genesis).hex(), "header": answer.header.raw.hex(),
+            "height": proven_height(answer.header),
             "key": item.key.hex(), "value": None if item.value is None else item.value.hex(),
             "proof": encode(item.proof).hex(), "schema": "zosnet.ledger-proof/1",
         }

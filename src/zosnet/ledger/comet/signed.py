@@ -33,6 +33,7 @@ __all__ = [
     "content_hash",
     "of_light_block",
     "parse_signed",
+    "proven_height",
     "signed_by_comet",
     "trouble_after",
     "trouble_of",
@@ -110,6 +111,11 @@ def parse_signed(raw: bytes) -> SignedHeader:
     if len(raw) < 33:
         raise Malformed("it ends too early")
     return signed_by_comet(raw[1:33], raw[33:])
+
+
+def proven_height(signed: SignedHeader) -> int:
+    """The block whose state a header's root is of: its own, or in CometBFT the one before."""
+    return signed.header.height - isinstance(signed, CometSigned)
 
 
 def content_hash(signed: SignedHeader, transactions: Sequence[bytes]) -> bytes:

@@ -16,12 +16,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
+from zosnet.ledger.client.comet import fetch
 from zosnet.ledger.comet.abci import Misbehavior
 from zosnet.ledger.comet.envelope import MOST_BYTES, MOST_IN_ENVELOPE, pack
 from zosnet.ledger.comet.signed import chain_name
 from zosnet.ledger.encoding import Malformed, encode
 from zosnet.ledger.engine.cometbft.application import Application, Done
-from zosnet.ledger.engine.cometbft.headers import Headers, fetch
+from zosnet.ledger.engine.cometbft.headers import Headers
 from zosnet.ledger.engine.cometbft.home import Home
 from zosnet.ledger.engine.cometbft.pending import Pending, Submission
 from zosnet.ledger.engine.cometbft.process import Supervisor

@@ -7,13 +7,10 @@ import threading
 from pathlib import Path
 
 from zosnet.ledger.comet.signed import CometSigned, of_light_block, signed_by_comet
-from zosnet.ledger.encoding import Malformed
-from zosnet.ledger.engine.cometbft.rpc import Rpc
 from zosnet.ledger.light.block import LightBlock
-from zosnet.ledger.light.rpc import ValidatorsPage, decode_commit, decode_validators, join_pages
 from zosnet.model.errors import HostError
 
-__all__ = ["Headers", "fetch"]
+__all__ = ["Headers"]
 
 
 class Headers:
@@ -66,18 +63,3 @@ class Headers:
             raise HostError(f"a header can't be kept: {error}", remedy="make room on the disk") from None
         self.newest = signed
         return signed
-
-
-def fetch(rpc: Rpc, height: int) -> LightBlock:
-    """The header of a height, its votes and validators, as the node has them."""
-    try:
-        header, commit = decode_commit(rpc.get(f"/commit?height={height}"))
-        pages: list[ValidatorsPage] = []
-        count = 0
-        while not pages or count < pages[0].total:
-            address = f"/validators?height={height}&per_page=100&page={len(pages) + 1}"
-            pages.append(decode_validators(rpc.get(address)))
-            count += max(1, len(pages[-1].members))
-        return LightBlock(header, commit, join_pages(pages, height))
-    except Malformed as error:
-        raise HostError(f"CometBFT's answer about block {height} is not understood: {error}") from None

@@ -6,11 +6,11 @@ import base64
 import contextlib
 import http.client
 import json
-import socket
 import threading
 from pathlib import Path
 from typing import Any
 
+from zosnet.ledger.client.transport import UnixConnection
 from zosnet.model.errors import HostError, PeerError
 
 __all__ = ["Refusal", "Rpc"]
@@ -18,17 +18,6 @@ __all__ = ["Refusal", "Rpc"]
 
 class Refusal(PeerError):
     """The node answers, and says no."""
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 class Rpc:
@@ -66,10 +55,10 @@ class Rpc:
 
     def _ask(self, method: str, path: str, body: bytes | None) -> bytes:
         for attempt in (1, 2):
-            connection: _Connection | None = getattr(self._local, "connection", None)
+            connection: UnixConnection | None = getattr(self._local, "connection", None)
             is_old = connection is not None
             if connection is None:
-                connection = self._local.connection = _Connection(self._path, self._timeout)
+                connection = self._local.connection = UnixConnection(str(self._path), self._timeout)
             try:
                 connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
                 return connection.getresponse().read()
@@ -81,7 +70,7 @@ class Rpc:
 
     def close(self) -> None:
         """Give this thread's connection back."""
-        connection: _Connection | None = getattr(self._local, "connection", None)
+        connection: UnixConnection | None = getattr(self._local, "connection", None)
         if connection is not None:
             with contextlib.suppress(OSError):
                 connection.close()

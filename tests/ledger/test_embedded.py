@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 from tests.ledger.chain import OPERATOR, START, genesis_of
 
+from zosnet.ledger.comet.signed import trouble_after
 from zosnet.ledger.encoding import decode
 from zosnet.ledger.engine import embedded
 from zosnet.ledger.engine.database import KEPT_ROOTS
 from zosnet.ledger.engine.embedded import Embedded, now_ms
 from zosnet.ledger.engine.interface import Receipt
-from zosnet.ledger.header import SignedHeader, trouble_after
+from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.records import ClaimRecord, account_key, claim_key, name_key
 from zosnet.ledger.replay import Memory, replay
 from zosnet.ledger.signature import Signer

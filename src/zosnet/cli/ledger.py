@@ -17,9 +17,10 @@ from zosnet.cli.ledger_light import LightProof, Sources, verify_by_light
 from zosnet.cli.output import duration, fields, progress, say, show_json
 from zosnet.ledger.client.follower import STALE_MS, Follower, Pin
 from zosnet.ledger.client.transport import Transport
+from zosnet.ledger.comet.signed import parse_signed, proven_height, trouble_after, trouble_of
 from zosnet.ledger.encoding import Malformed, decode, encode
 from zosnet.ledger.genesis import Genesis, Parameters
-from zosnet.ledger.header import SignedHeader, trouble_after, trouble_of
+from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.records import delegation_key, kind_of, name_key, route_key
 from zosnet.ledger.replay import replay
 from zosnet.ledger.transaction import SignedTransaction
@@ -64,7 +65,8 @@ def status(ledger: str | None, ledger_dir: Path | None, as_json: bool) -> int:
     with transport(ledger, ledger_dir, make=False) as way:
         found = way.status()
         checked = Follower(way, bytes.fromhex(found["chain"]))
-        if trouble := trouble_of(checked.genesis, way.query([]).header):
+        header = way.query([]).header if found["height"] else None
+        if header is not None and (trouble := trouble_of(checked.genesis, header)):
             raise PeerError(f"its newest header is wrong: {trouble}")
     is_stale = found["age_ms"] > STALE_MS
     if as_json:
@@ -145,6 +147,7 @@ def proof(text: str, record: str, ledger: str | None, ledger_dir: Path | None) -
     show_json(
         {
             "chain": genesis.chain.hex(), "genesis": encode(genesis).hex(), "header": answer.header.raw.hex(),
+            "height": proven_height(answer.header),
             "key": item.key.hex(), "value": None if item.value is None else item.value.hex(),
             "proof": encode(item.proof).hex(), "schema": "zosnet.ledger-proof/1",
         }
@@ -207,7 +210,7 @@ def verify(
 def _verify_proof(document: dict[str, Any], chain: bytes | None) -> dict[str, Any]:
     try:
         genesis = decode(Genesis, bytes.fromhex(document["genesis"]))
-        header = decode(SignedHeader, bytes.fromhex(document["header"]))
+        header = parse_signed(bytes.fromhex(document["header"]))
         key = bytes.fromhex(document["key"])
         value = None if document["value"] is None else bytes.fromhex(document["value"])
         path = decode(Proof, bytes.fromhex(document["proof"]))
@@ -269,7 +272,7 @@ def _verify_export(file: Any, chain: bytes | None) -> dict[str, Any]:
         lines = (json.loads(line) for line in file)
         blocks = (
             (
-                SignedHeader.parse(bytes.fromhex(line["header"])),
+                parse_signed(bytes.fromhex(line["header"])),
                 tuple(map(bytes.fromhex, line["transactions"])),
             )
             for line in lines

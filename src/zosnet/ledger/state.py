@@ -8,6 +8,7 @@ up with `abandon`, as when the disk refuses them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -147,6 +148,11 @@ class Machine:
         self._cache.update(self._block_writes)
         self._block_writes.clear()
         self._block = None
+
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Another machine on the same reader has changed these records."""
+        for key in keys:
+            self._cache.pop(key, None)
 
     def abandon(self) -> None:
         """Give the block up."""

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
 
+from zosnet.ledger.comet.signed import parse_signed
 from zosnet.ledger.encoding import Malformed, decode
 from zosnet.ledger.engine.interface import Answer, Block, Engine, Event, Item, Receipt
 from zosnet.ledger.genesis import Genesis
@@ -162,12 +163,12 @@ class HttpTransport:
             )
             for each in found["items"]
         )
-        return Answer(_decoded(SignedHeader, _hex(found, "header")), items)
+        return Answer(_header(_hex(found, "header")), items)
 
     def headers(self, start: int, limit: int) -> list[SignedHeader]:
         """Headers, not checked yet."""
         found = self._ask("GET", f"/v1/ledger/headers?start={start}&limit={limit}")
-        return [_decoded(SignedHeader, bytes.fromhex(raw)) for raw in found["headers"]]
+        return [_header(bytes.fromhex(raw)) for raw in found["headers"]]
 
     def block(self, height: int) -> Block | None:
         """A block, not checked yet."""
@@ -175,7 +176,7 @@ class HttpTransport:
         if found is None:
             return None
         raws = tuple(bytes.fromhex(raw) for raw in found["transactions"])
-        return Block(_decoded(SignedHeader, _hex(found, "header")), raws)
+        return Block(_header(_hex(found, "header")), raws)
 
     def find(self, identity: bytes) -> int | None:
         """Where the other side says that a transaction is."""
@@ -190,7 +191,7 @@ class HttpTransport:
             for line in connection.getresponse():
                 found = json.loads(line)
                 yield Event(
-                    _decoded(SignedHeader, _hex(found, "header")),
+                    _header(_hex(found, "header")),
                     tuple(bytes.fromhex(key) for key in found["changed"]),
                 )
         except (OSError, http.client.HTTPException) as error:
@@ -240,5 +241,12 @@ def _hex(document: dict[str, Any], name: str) -> bytes:
 def _decoded(kind: type[T], raw: bytes) -> T:
     try:
         return decode(kind, raw)
+    except Malformed as error:
+        raise PeerError(f"the ledger speaks nonsense: {error}") from None
+
+
+def _header(raw: bytes) -> SignedHeader:
+    try:
+        return parse_signed(raw)
     except Malformed as error:
         raise PeerError(f"the ledger speaks nonsense: {error}") from None

@@ -22,6 +22,9 @@ SCHEMA_VERSION = 1
 #: Heights whose state can be proven, the newest included: 100 are promised.
 KEPT_ROOTS = 128
 
+#: Of pages: the upper levels of all tables of a million names.
+CACHE_MB = 32
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS record (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -41,10 +44,12 @@ Changes = dict[bytes, bytes | None]
 class Database:
     """A connection for whoever writes. Other threads open a `Snapshot`'s connection of their own."""
 
-    def __init__(self, path: Path, hook: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, path: Path, hook: Callable[[str], None] = lambda _: None, *, cache_mb: int = CACHE_MB
+    ) -> None:
         self.path = path
         self._hook = hook
-        self._connection = _connect(path)
+        self._connection = _connect(path, cache_mb)
         try:
             with self._connection:
                 self._connection.executescript(_TABLES)
@@ -84,12 +89,34 @@ class Database:
 
     def newest(self) -> SignedHeader | None:
         """The last header."""
+        raw = self.newest_head()
+        return None if raw is None else SignedHeader.parse(raw)
+
+    def newest_head(self) -> bytes | None:
+        """What was kept as the last block's header, as the engine wrote it."""
         row = self._connection.execute("SELECT header FROM block ORDER BY height DESC LIMIT 1").fetchone()
-        return None if row is None else SignedHeader.parse(row[0])
+        return None if row is None else row[0]
+
+    def put_state(self, block: tuple[bytes, bytes], records: Changes, pages: Changes) -> None:
+        """More of the state that a ledger begins with: height 0, before the first block."""
+        with self._connection as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for table, changes in (
+                ("record", {_place(key): value for key, value in records.items()}),
+                ("page", pages),
+            ):
+                connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", list(changes.items()))
+            connection.execute("INSERT OR REPLACE INTO block VALUES (0, ?, ?)", block)
 
     def keep(self, block: Block, ids: list[bytes], records: Changes, pages: Changes) -> None:
         """Keep a block and its changes, whole or not at all. Raises HostError if the disk refuses."""
-        height = block.header.header.height
+        head, body = block.header.raw, _join(block.transactions)
+        self.keep_state(block.header.header.height, (head, body), ids, records, pages)
+
+    def keep_state(
+        self, height: int, block: tuple[bytes, bytes], ids: list[bytes], records: Changes, pages: Changes
+    ) -> None:
+        """The same for an engine with headers of another kind, and perhaps its blocks elsewhere."""
         self._hook("before-write")
         try:
             with self._connection as connection:
@@ -97,8 +124,7 @@ class Database:
                 _change(connection, "record", height, {_place(key): records[key] for key in records})
                 self._hook("between-writes")
                 _change(connection, "page", height, pages)
-                row = (height, block.header.raw, _join(block.transactions))
-                connection.execute("INSERT INTO block VALUES (?, ?, ?)", row)
+                connection.execute("INSERT INTO block VALUES (?, ?, ?)", (height, *block))
                 connection.executemany("INSERT INTO known VALUES (?, ?)", [(each, height) for each in ids])
                 self._hook("before-commit")
         except sqlite3.Error as error:
@@ -130,8 +156,8 @@ def _change(connection: sqlite3.Connection, table: str, height: int, changes: Ch
 class Snapshot:
     """Reading beside the writer: what is read inside `at` is of one moment. For one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
-        self._connection = _connect(path)
+    def __init__(self, path: Path, *, cache_mb: int = CACHE_MB) -> None:
+        self._connection = _connect(path, cache_mb)
 
     def close(self) -> None:
         """Give the file back."""
@@ -152,6 +178,11 @@ class Snapshot:
             "SELECT header FROM block WHERE height = coalesce(?, (SELECT max(height) FROM block))", (height,)
         ).fetchone()
         return None if row is None else SignedHeader.parse(row[0])
+
+    def top(self) -> int:
+        """The height of the last block that is kept; 0 before the first."""
+        row = self._connection.execute("SELECT coalesce(max(height), 0) FROM block").fetchone()
+        return int(row[0])
 
     def headers(self, start: int, limit: int) -> list[SignedHeader]:
         """Headers from a height on."""
@@ -191,7 +222,7 @@ class Snapshot:
         return None if row is None else bytes(row[0])
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, cache_mb: int) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30.0)
         connection.execute("PRAGMA journal_mode = WAL")
@@ -199,8 +230,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         # 64 MB of log before it is worked into the file: the upper levels change in every block, and are
         # then written once for many. It is read again at a start, in a fraction of a second.
         connection.execute("PRAGMA wal_autocheckpoint = 16384")
-        # 32 MB of pages: the upper levels of all tables of a million names. Negative means KiB.
-        connection.execute("PRAGMA cache_size = -32768")
+        connection.execute(f"PRAGMA cache_size = {-1024 * cache_mb}")  # negative means KiB
     except sqlite3.Error as error:
         raise _trouble(path, error) from None
     return connection

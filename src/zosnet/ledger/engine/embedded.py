@@ -6,8 +6,6 @@ nothing has been for a while. So what arrives while one block is written shares 
 
 from __future__ import annotations
 
-import fcntl
-import os
 import threading
 import time
 from collections import deque
@@ -19,6 +17,7 @@ from zosnet.ledger.encoding import Malformed, decode, encode
 from zosnet.ledger.engine.database import KEPT_ROOTS, Database, Snapshot
 from zosnet.ledger.engine.events import Events
 from zosnet.ledger.engine.interface import Answer, Block, Event, Item, Receipt, Status
+from zosnet.ledger.engine.lock import lock
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.header import Header, SignedHeader, sign_header, transactions_hash
 from zosnet.ledger.signature import Signer, Verifier
@@ -86,7 +85,7 @@ class Embedded:
     ) -> None:
         self._clock, self._hook, self._idle_s = clock, hook, idle_s
         self._operator = operator
-        self._lock_file = _lock(directory)
+        self._lock_file = lock(directory)
         try:
             self._database = Database(directory / "ledger.sqlite", hook)
             self.genesis = _genesis(self._database, genesis, operator)
@@ -342,32 +341,9 @@ class Embedded:
         return Place(before.height + 1, now, before.hash)
 
 
-def _lock(directory: Path) -> _LockFile:
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return _LockFile(directory / "lock")
-    except OSError as error:
-        raise HostError(f"{directory} can't be used: {error.strerror}") from None
-
-
-class _LockFile:
-    """Held by whoever runs the ledger; the kernel lets go of it when the process ends, however it ends."""
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._descriptor)
-            raise HostError(
-                f"a ledger is running in {path.parent} already", remedy="talk to it through its socket"
-            ) from None
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-
 def _genesis(database: Database, given: Genesis | None, operator: Signer) -> Genesis:
+    if database.meta("engine") is not None:
+        raise HostError("the ledger here has several operators", remedy="start it with `zosnet ledger start`")
     raw = database.meta("genesis")
     if raw is None:
         if given is None:

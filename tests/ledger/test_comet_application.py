@@ -12,13 +12,12 @@ from tests.ledger.test_embedded import Clock, blocks_of, opened, running
 from tests.ledger.test_vectors import FILE
 
 from zosnet.ledger.comet import abci
-from zosnet.ledger.comet.envelope import pack
+from zosnet.ledger.comet.envelope import MOST_IN_BLOCK, pack
 from zosnet.ledger.comet.signed import chain_name
 from zosnet.ledger.encoding import decode
 from zosnet.ledger.engine.cometbft import application as module
 from zosnet.ledger.engine.cometbft.application import Application, Done
 from zosnet.ledger.engine.database import Database
-from zosnet.ledger.engine.embedded import MOST_IN_BLOCK
 from zosnet.ledger.genesis import Genesis, Switch
 from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.records import ClaimRecord, account_key, claim_key

@@ -13,8 +13,10 @@ from collections.abc import Iterable
 from zosnet.ledger.encoding import Malformed
 from zosnet.ledger.transaction import LARGEST
 
-__all__ = ["MOST_BYTES", "MOST_IN_ENVELOPE", "pack", "unpack"]
+__all__ = ["MOST_BYTES", "MOST_IN_BLOCK", "MOST_IN_ENVELOPE", "pack", "unpack"]
 
+MOST_IN_BLOCK = 1000
+"""Transactions in a block of CometBFT: a rule, by which every operator votes, and not a setting."""
 MOST_IN_ENVELOPE = 500
 MOST_BYTES = 1 << 20
 """Of an envelope: CometBFT's `max_tx_bytes` is set to it."""

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from zosnet.ledger.comet import abci
-from zosnet.ledger.comet.envelope import unpack
+from zosnet.ledger.comet.envelope import MOST_IN_BLOCK, unpack
 from zosnet.ledger.encoding import U64, Bytes32, Malformed, decode, encode
 from zosnet.ledger.engine.database import Changes, Database
-from zosnet.ledger.engine.embedded import MOST_IN_BLOCK, now_ms
+from zosnet.ledger.engine.embedded import now_ms
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.records import AccountRecord, account_key
 from zosnet.ledger.signature import Verifier

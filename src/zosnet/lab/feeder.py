@@ -67,8 +67,8 @@ class Table:
                 return self.announcement()
             case RouteRequest(prefix) if prefix is not None and prefix.length >= SUBNET:
                 # Looked up: whoever lost a path asks for thousands of them at once.
-                mine = Prefix.of(prefix.network, SUBNET)
-                return self._update(mine) if mine in self._routes else b""
+                subnet = Prefix.of(prefix.network, SUBNET)
+                return self._update(subnet) if subnet in self._routes else b""
             case SeqnoRequest(prefix, router_id, seqno) if prefix in self._routes:
                 owner, mine = self._routes[prefix]
                 if router_id == owner and 0 < (seqno - mine) % 0x10000 < 0x8000:

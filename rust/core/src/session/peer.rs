@@ -81,7 +81,9 @@ pub(super) struct Attempt {
     pub(super) retry_at: f64,
     pub(super) pause: f64,
     pub(super) told: bool,
+    /// Cookies taken for this initiation, and responses to it that failed.
     pub(super) cookies: u8,
+    pub(super) forged: u8,
 }
 
 /// See the module.

@@ -359,6 +359,47 @@ fn counters_far_ahead_move_nothing_unless_authentic() {
     assert!(receiver.open(&mut frame.clone()).is_ok());
 }
 
+#[test]
+fn whoever_says_that_keys_are_forgotten_shortens_no_key_s_time_to_open() {
+    // A stranger sends a hint for whatever index is in use, somebody claims restarts, and replays an old packet.
+    let mut world = World::running(1);
+    world.path.hints = false;
+    world.start(1, 0, 0.5);
+    let began = world.now;
+    let mut held: Vec<(f64, std::sync::Arc<zosnet_core::session::Transport>)> = Vec::new();
+    while world.now < began + 60.0 {
+        let current = world.current(0, 1).unwrap().clone();
+        let now = world.now;
+        if held
+            .last()
+            .is_none_or(|(_, last)| !std::sync::Arc::ptr_eq(last, &current))
+        {
+            held.push((now, current.clone()));
+        }
+        for pair in held.windows(2) {
+            // The first was replaced when the second was first seen.
+            assert!(!pair[0].1.is_dead() || now - pair[1].0 > 14.9, "{now}");
+        }
+        world.arrive(Flight {
+            from: end_of(9),
+            to: end_of(0),
+            bytes: zosnet_core::session::unknown_frame(current.remote_index()),
+        });
+        let key = public_of(1);
+        world.nodes[0].keeper.renew(&key, now);
+        world.nodes[0].keeper.plain(&key, true, now);
+        world.act(0);
+        world.run(0.05);
+    }
+    // Two at once and one more for each that is gone.
+    let asked = world.told(0, Told::Sent(INITIATION));
+    assert!((7..=10).contains(&asked), "{asked}");
+    assert!(world.count(0, "session.hints") > 1000);
+    world.stop_traffic();
+    world.run(0.1);
+    assert_eq!(world.got(0) + world.got(1), world.sent.len(), "nothing was lost");
+}
+
 fn loaded(node: usize) -> Config {
     let limits = Limits {
         handshakes_per_second: 4,

@@ -206,6 +206,18 @@ impl Peer {
         gone
     }
 
+    /// If so many generations are replaced and open still beside one in use: when the first of them is gone.
+    pub(super) fn until_fewer_linger(&self, count: usize, now: f64) -> Option<f64> {
+        let lingering = || {
+            self.previous
+                .iter()
+                .map(|(_, until)| *until)
+                .filter(|until| *until > now)
+        };
+        let full = self.current.is_some() && lingering().count() >= count;
+        lingering().min_by(f64::total_cmp).filter(|_| full)
+    }
+
     /// When the next of the keys that aren't in use are to be forgotten.
     pub(super) fn first_end(&self) -> Option<f64> {
         let previous = self.previous.iter().map(|(_, until)| *until);

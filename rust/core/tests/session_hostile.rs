@@ -360,6 +360,37 @@ fn counters_far_ahead_move_nothing_unless_authentic() {
 }
 
 #[test]
+fn a_response_held_back_until_its_keys_are_gone_costs_no_more_than_dropping_it() {
+    let mut world = World::running(1);
+    (world.record, world.path.hints) = (true, false);
+    world.start(0, 1, 0.1);
+    world.start(1, 0, 0.1);
+    world.path.drops = Some(|flight| flight.kind() == RESPONSE);
+    let (key, now) = (public_of(1), world.now);
+    let old = world.current(0, 1).unwrap().local_index();
+    world.nodes[0].keeper.renew(&key, now);
+    world.act(0);
+    world.run(19.9);
+    let (sent, got) = (world.sent.len(), world.got(0) + world.got(1));
+    assert!(sent - got <= 2, "the old keys do meanwhile");
+    let response = world.tape.iter().find(|flight| flight.kind() == RESPONSE);
+    let response = response.unwrap().clone();
+    // The first frames are held back too, until the responder has forgotten what it granted.
+    world.path.drops = Some(|flight| flight.kind() == TRANSPORT && flight.is_of(0));
+    world.arrive(response);
+    let used = world.current(0, 1).unwrap().local_index();
+    assert_ne!(used, old, "it seals at once");
+    world.run(0.3);
+    world.path.drops = None;
+    let (began, before) = (world.now, world.got(1));
+    world.run_while(began + 30.0, |world| world.got(1) == before);
+    let took = world.now - began;
+    assert!((1.0..6.0).contains(&took), "{took}");
+    world.run(0.5);
+    assert!(world.agree());
+}
+
+#[test]
 fn whoever_says_that_keys_are_forgotten_shortens_no_key_s_time_to_open() {
     // A stranger sends a hint for whatever index is in use, somebody claims restarts, and replays an old packet.
     let mut world = World::running(1);

@@ -20,6 +20,9 @@ const GIVE_UP: f64 = 20.0;
 const AGAIN_AFTER: f64 = 5.0;
 /// Cookies taken for one attempt: who sees it can make up any number.
 const COOKIES: u8 = 8;
+/// Responses to one initiation that may fail: each costs two Diffie-Hellman operations, and who sees it can make up any
+/// number. A guess: one is altered on its way now and then.
+const FORGED: u8 = 8;
 
 fn cookie_of(peer: &Peer, now: f64) -> Option<&Cookie> {
     let (cookie, at) = peer.cookie.as_ref()?;
@@ -39,22 +42,10 @@ impl Keeper {
             Some(_) => {}
             None => return false,
         }
-        let (Some(ephemeral), Some(index)) = (self.secret(), self.index(limits.transports)) else {
+        let Some(handshake) = self.initiation(key) else {
             return false;
         };
-        let handshake = Initiating::new(
-            &self.config.secret,
-            key,
-            &address_of(key),
-            index,
-            &self.own,
-            ephemeral,
-        );
-        let Some(handshake) = handshake else {
-            // A key that no handshake can be begun with: of low order.
-            self.totals.bad_handshake += 1;
-            return false;
-        };
+        let index = handshake.index;
         let Some(peer) = self.peers.get_mut(key) else {
             return false;
         };
@@ -66,11 +57,28 @@ impl Keeper {
             pause: RETRY,
             told: false,
             cookies: 0,
+            forged: 0,
         }));
         self.indexes.insert(index, *key);
         self.send(*key, None, frame);
         self.look_at(key, now + RETRY);
         true
+    }
+
+    /// A first message to the node, with an index and a key of its own.
+    fn initiation(&mut self, key: &[u8; KEY]) -> Option<Initiating> {
+        let (ephemeral, index) = (self.secret()?, self.index(self.config.limits.transports)?);
+        let made = Initiating::new(
+            &self.config.secret,
+            key,
+            &address_of(key),
+            index,
+            &self.own,
+            ephemeral,
+        );
+        // A key that no handshake can be begun with: of low order.
+        self.totals.bad_handshake += u64::from(made.is_none());
+        made
     }
 
     /// Repeat, or give up, a handshake that wasn't answered.
@@ -82,6 +90,7 @@ impl Keeper {
         }
         let mut jitter = [0; 1];
         let _ = self.fill(&mut jitter);
+        self.begin_anew_where_forged(key, now);
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
@@ -107,6 +116,23 @@ impl Keeper {
         self.send(*key, None, frame);
     }
 
+    /// Who saw the initiation and made up responses to it knows nothing of the one that goes out in its place.
+    fn begin_anew_where_forged(&mut self, key: &[u8; KEY], now: f64) {
+        let is_worn = |attempt: &Attempt| attempt.forged >= FORGED && now - attempt.began < GIVE_UP;
+        let worn = |peer: &Peer| peer.attempt.as_deref().is_some_and(is_worn);
+        if !self.peers.get(key).is_some_and(worn) {
+            return;
+        }
+        let Some(fresh) = self.initiation(key) else { return };
+        let attempt = self.peers.get_mut(key).and_then(|peer| peer.attempt.as_mut());
+        if let Some(attempt) = attempt {
+            self.indexes.insert(fresh.index, *key);
+            self.indexes.remove(&attempt.handshake.index);
+            attempt.handshake = fresh;
+            (attempt.cookies, attempt.forged) = (0, 0);
+        }
+    }
+
     /// The node that was asked grants a session.
     pub(super) fn granted(&mut self, response: &Response<'_>, now: f64) {
         if !self.macs.is_right(response.covered, &response.mac1) {
@@ -124,7 +150,16 @@ impl Keeper {
             .attempt
             .as_mut()
             .filter(|attempt| attempt.handshake.index == response.receiver);
-        let Some((theirs, remote)) = attempt.and_then(|attempt| attempt.handshake.granted(response)) else {
+        let Some(attempt) = attempt else {
+            self.totals.bad_handshake += 1;
+            return;
+        };
+        if attempt.forged >= FORGED {
+            self.totals.forged += 1;
+            return;
+        }
+        let Some((theirs, remote)) = attempt.handshake.granted(response) else {
+            attempt.forged += 1;
             self.totals.bad_handshake += 1;
             return;
         };

@@ -81,7 +81,9 @@ pub(super) struct Attempt {
     pub(super) retry_at: f64,
     pub(super) pause: f64,
     pub(super) told: bool,
+    /// Cookies taken for this initiation, and responses to it that failed.
     pub(super) cookies: u8,
+    pub(super) forged: u8,
 }
 
 /// See the module.
@@ -202,6 +204,18 @@ impl Peer {
         let over = self.current.take_if(|session| session.is_over(now));
         gone.extend(over.map(|session| session.transport));
         gone
+    }
+
+    /// If so many generations are replaced and open still beside one in use: when the first of them is gone.
+    pub(super) fn until_fewer_linger(&self, count: usize, now: f64) -> Option<f64> {
+        let lingering = || {
+            self.previous
+                .iter()
+                .map(|(_, until)| *until)
+                .filter(|until| *until > now)
+        };
+        let full = self.current.is_some() && lingering().count() >= count;
+        lingering().min_by(f64::total_cmp).filter(|_| full)
     }
 
     /// When the next of the keys that aren't in use are to be forgotten.

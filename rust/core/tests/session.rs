@@ -228,16 +228,10 @@ fn a_node_heard_to_have_restarted_is_asked_at_once_but_not_all_the_time() {
         world.run(0.01);
     }
     let asked = world.told(0, Told::Sent(INITIATION));
-    assert_eq!(asked, 1 + 2, "and then not before what was replaced is gone");
+    assert!((9..=12).contains(&asked), "{asked}");
     assert!(world.agree());
     let sizes = world.nodes[0].keeper.sizes();
-    assert!(sizes[1] <= 3 && world.nodes[0].inbound.len() <= 3, "{sizes:?}");
-    world.run(6.0);
-    assert_eq!(
-        world.told(0, Told::Sent(INITIATION)),
-        4,
-        "what was put off is done"
-    );
+    assert!(sizes[1] <= 6 && world.nodes[0].inbound.len() <= 6, "{sizes:?}");
     world.run(16.0);
     assert_eq!(world.nodes[0].inbound.len(), 1);
 }
@@ -540,8 +534,7 @@ fn pins_and_what_mycelium_s_suite_does_to_them() {
     world.act(0);
     assert_eq!(world.told(0, Told::Pinned), 1);
     world.path.drops = None;
-    // Not before fewer replaced keys are open.
-    world.run(16.0);
+    world.run(1.0);
     assert_eq!(world.told(0, Told::Pinned), 2);
 }
 

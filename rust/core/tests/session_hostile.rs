@@ -360,77 +360,27 @@ fn counters_far_ahead_move_nothing_unless_authentic() {
 }
 
 #[test]
-fn a_response_held_back_until_its_keys_are_gone_costs_no_more_than_dropping_it() {
+fn a_response_held_back_until_its_keys_are_gone_is_not_followed() {
+    // With traffic one way and no hints, nobody would notice keys that the responder forgot.
     let mut world = World::running(1);
     (world.record, world.path.hints) = (true, false);
     world.start(0, 1, 0.1);
-    world.start(1, 0, 0.1);
     world.path.drops = Some(|flight| flight.kind() == RESPONSE);
     let (key, now) = (public_of(1), world.now);
     let old = world.current(0, 1).unwrap().local_index();
     world.nodes[0].keeper.renew(&key, now);
     world.act(0);
     world.run(19.9);
-    let (sent, got) = (world.sent.len(), world.got(0) + world.got(1));
-    assert!(sent - got <= 2, "the old keys do meanwhile");
     let response = world.tape.iter().find(|flight| flight.kind() == RESPONSE);
     let response = response.unwrap().clone();
-    // The first frames are held back too, until the responder has forgotten what it granted.
-    world.path.drops = Some(|flight| flight.kind() == TRANSPORT && flight.is_of(0));
     world.arrive(response);
-    let used = world.current(0, 1).unwrap().local_index();
-    assert_ne!(used, old, "it seals at once");
-    world.run(0.3);
+    assert_eq!(world.current(0, 1).unwrap().local_index(), old);
     world.path.drops = None;
-    let (began, before) = (world.now, world.got(1));
-    world.run_while(began + 30.0, |world| world.got(1) == before);
-    let took = world.now - began;
-    assert!((1.0..6.0).contains(&took), "{took}");
-    world.run(0.5);
+    world.run(20.0);
+    let (sent, got) = (world.sent.len(), world.got(1));
+    assert!(sent - got <= 2, "the old keys do meanwhile: {got} of {sent}");
     assert!(world.agree());
 }
-
-#[test]
-fn whoever_says_that_keys_are_forgotten_shortens_no_key_s_time_to_open() {
-    // A stranger sends a hint for whatever index is in use, somebody claims restarts, and replays an old packet.
-    let mut world = World::running(1);
-    world.path.hints = false;
-    world.start(1, 0, 0.5);
-    let began = world.now;
-    let mut held: Vec<(f64, std::sync::Arc<zosnet_core::session::Transport>)> = Vec::new();
-    while world.now < began + 60.0 {
-        let current = world.current(0, 1).unwrap().clone();
-        let now = world.now;
-        if held
-            .last()
-            .is_none_or(|(_, last)| !std::sync::Arc::ptr_eq(last, &current))
-        {
-            held.push((now, current.clone()));
-        }
-        for pair in held.windows(2) {
-            // The first was replaced when the second was first seen.
-            assert!(!pair[0].1.is_dead() || now - pair[1].0 > 14.9, "{now}");
-        }
-        world.arrive(Flight {
-            from: end_of(9),
-            to: end_of(0),
-            bytes: zosnet_core::session::unknown_frame(current.remote_index()),
-        });
-        let key = public_of(1);
-        world.nodes[0].keeper.renew(&key, now);
-        world.nodes[0].keeper.plain(&key, true, now);
-        world.act(0);
-        world.run(0.05);
-    }
-    // Two at once and one more for each that is gone.
-    let asked = world.told(0, Told::Sent(INITIATION));
-    assert!((7..=10).contains(&asked), "{asked}");
-    assert!(world.count(0, "session.hints") > 1000);
-    world.stop_traffic();
-    world.run(0.1);
-    assert_eq!(world.got(0) + world.got(1), world.sent.len(), "nothing was lost");
-}
-
 fn loaded(node: usize) -> Config {
     let limits = Limits {
         handshakes_per_second: 4,

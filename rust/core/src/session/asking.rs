@@ -6,7 +6,7 @@ use super::action::Action;
 use super::handshake::Initiating;
 use super::keeper::Keeper;
 use super::mac;
-use super::peer::{Attempt, Peer, Session};
+use super::peer::{Attempt, CONFIRM_WITHIN, Peer, Session};
 use super::wire::Response;
 use crate::address_of;
 use crate::cookies::{COOKIE_LIFETIME, Cookie};
@@ -18,6 +18,9 @@ const LONGEST_RETRY: f64 = 5.0;
 /// A handshake without any answer is given up after so long, and another one begun no sooner than after this.
 const GIVE_UP: f64 = 20.0;
 const AGAIN_AFTER: f64 = 5.0;
+/// An initiation this old is replaced, and a response to it isn't followed: the responder forgets what it granted
+/// [`CONFIRM_WITHIN`] after it first saw it, and the first frame still has to get there.
+const STALE: f64 = CONFIRM_WITHIN - 5.0;
 /// Cookies taken for one attempt: who sees it can make up any number.
 const COOKIES: u8 = 8;
 /// Responses to one initiation that may fail: each costs two Diffie-Hellman operations, and who sees it can make up any
@@ -53,6 +56,7 @@ impl Keeper {
         peer.attempt = Some(Box::new(Attempt {
             handshake,
             began: now,
+            made: now,
             retry_at: now + RETRY,
             pause: RETRY,
             told: false,
@@ -90,7 +94,7 @@ impl Keeper {
         }
         let mut jitter = [0; 1];
         let _ = self.fill(&mut jitter);
-        self.begin_anew_where_forged(key, now);
+        self.replace_worn(key, now);
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
@@ -116,20 +120,26 @@ impl Keeper {
         self.send(*key, None, frame);
     }
 
-    /// Who saw the initiation and made up responses to it knows nothing of the one that goes out in its place.
-    fn begin_anew_where_forged(&mut self, key: &[u8; KEY], now: f64) {
-        let is_worn = |attempt: &Attempt| attempt.forged >= FORGED && now - attempt.began < GIVE_UP;
+    /// A new initiation in place of one that is stale, or that strangers made up responses to: who saw the old one
+    /// knows nothing of it.
+    fn replace_worn(&mut self, key: &[u8; KEY], now: f64) {
+        let is_worn = |attempt: &Attempt| {
+            let worn = attempt.forged >= FORGED || now - attempt.made >= STALE;
+            worn && now - attempt.began < GIVE_UP
+        };
         let worn = |peer: &Peer| peer.attempt.as_deref().is_some_and(is_worn);
         if !self.peers.get(key).is_some_and(worn) {
             return;
         }
-        let Some(fresh) = self.initiation(key) else { return };
+        let fresh = self.initiation(key);
         let attempt = self.peers.get_mut(key).and_then(|peer| peer.attempt.as_mut());
-        if let Some(attempt) = attempt {
+        let Some(attempt) = attempt else { return };
+        // Without a new one the old one goes on, and responses to it are heard again.
+        (attempt.cookies, attempt.forged) = (0, 0);
+        if let Some(fresh) = fresh {
             self.indexes.insert(fresh.index, *key);
             self.indexes.remove(&attempt.handshake.index);
-            attempt.handshake = fresh;
-            (attempt.cookies, attempt.forged) = (0, 0);
+            (attempt.handshake, attempt.made) = (fresh, now);
         }
     }
 
@@ -156,6 +166,10 @@ impl Keeper {
         };
         if attempt.forged >= FORGED {
             self.totals.forged += 1;
+            return;
+        }
+        if now - attempt.made >= STALE {
+            self.totals.bad_handshake += 1;
             return;
         }
         let Some((theirs, remote)) = attempt.handshake.granted(response) else {

@@ -32,10 +32,8 @@ use crate::suite::Fill;
 
 /// A downgrade is told at most so often.
 const DOWNGRADE_EVERY: f64 = 60.0;
-/// Anybody can say that a node has forgotten its keys: that is followed at most so often for a node, and not while so
-/// many generations of its keys are replaced and open still, so that none of them is pushed out by new ones.
+/// Anybody can say that a node has forgotten its keys: that is followed at most so often for a node.
 const NUDGE_EVERY: f64 = 1.0;
-const LINGERING: usize = 2;
 /// Idle nodes are looked for at most so often while the table is full.
 const SWEEP_EVERY: f64 = 1.0;
 /// A cookie costs a fortieth of a handshake, and whoever gets none waits in vain.
@@ -341,14 +339,11 @@ impl Keeper {
             return;
         };
         // Compared as it was computed: a rounding error would have the keeper spin.
-        let at = peer.nudged + NUDGE_EVERY;
-        let at = peer
-            .until_fewer_linger(LINGERING, now)
-            .map_or(at, |fewer| at.max(fewer));
-        if now >= at {
+        if now >= peer.nudged + NUDGE_EVERY {
             (peer.nudged, peer.nudge_at) = (now, f64::INFINITY);
             self.begin(key, now);
         } else {
+            let at = peer.nudged + NUDGE_EVERY;
             peer.nudge_at = at;
             self.look_at(key, at);
         }
@@ -389,9 +384,7 @@ impl Keeper {
             return;
         };
         self.totals.hints += 1;
-        if self.peers.get(&key).is_some_and(|peer| peer.not_before <= now) {
-            self.nudge(&key, now);
-        }
+        self.nudge(&key, now);
     }
 
     fn forget_remote(&mut self, transport: &Transport) {

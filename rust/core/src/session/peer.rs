@@ -15,7 +15,7 @@ const LINGER: f64 = 15.0;
 /// Old keys of one node: more are made only by one that shakes hands all the time.
 const PREVIOUS: usize = 4;
 /// Keys granted wait so long for their first frame.
-const CONFIRM_WITHIN: f64 = 20.0;
+pub(super) const CONFIRM_WITHIN: f64 = 20.0;
 /// Sessions granted to one node and not confirmed.
 const GRANTED: usize = 4;
 /// With so many of them the next one must show that it isn't a replay.
@@ -78,6 +78,8 @@ pub(super) struct Granted {
 pub(super) struct Attempt {
     pub(super) handshake: Initiating,
     pub(super) began: f64,
+    /// When its initiation was made, which may be another one by now.
+    pub(super) made: f64,
     pub(super) retry_at: f64,
     pub(super) pause: f64,
     pub(super) told: bool,
@@ -204,18 +206,6 @@ impl Peer {
         let over = self.current.take_if(|session| session.is_over(now));
         gone.extend(over.map(|session| session.transport));
         gone
-    }
-
-    /// If so many generations are replaced and open still beside one in use: when the first of them is gone.
-    pub(super) fn until_fewer_linger(&self, count: usize, now: f64) -> Option<f64> {
-        let lingering = || {
-            self.previous
-                .iter()
-                .map(|(_, until)| *until)
-                .filter(|until| *until > now)
-        };
-        let full = self.current.is_some() && lingering().count() >= count;
-        lingering().min_by(f64::total_cmp).filter(|_| full)
     }
 
     /// When the next of the keys that aren't in use are to be forgotten.

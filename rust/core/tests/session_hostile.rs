@@ -4,47 +4,24 @@
 #[path = "common/sessions.rs"]
 mod world;
 
-use std::net::SocketAddr;
-
 use blake2::digest::consts::U16;
 use blake2::digest::{FixedOutput, Mac};
 use blake2::{Blake2s256, Blake2sMac, Digest};
 use proptest::prelude::*;
-use world::{Flight, Numbers, Told, World, config, end_of, entry, public_of, seal, secret_of};
+use world::{
+    Flight, Numbers, Told, World, answers, config, end_of, entry, public_of, seal, secret, secret_of,
+    stranger,
+};
 use zosnet_core::address_of;
 use zosnet_core::session::{
-    Action, COOKIE, Config, EntryKind, From, INITIATION, Keeper, Limits, OpenError, RESPONSE, TRANSPORT,
+    Action, COOKIE, Config, EntryKind, INITIATION, Keeper, Limits, OpenError, RESPONSE, TRANSPORT,
 };
-
-fn stranger(number: usize) -> From {
-    From::Link(SocketAddr::from((
-        [192, 0, 2, (number >> 8) as u8],
-        number as u16,
-    )))
-}
-
-/// What a keeper answers.
-fn answers(keeper: &mut Keeper) -> Vec<Vec<u8>> {
-    let mut frames = Vec::new();
-    while let Some(action) = keeper.poll() {
-        if let Action::Send { frame, .. } = action {
-            frames.push(frame);
-        }
-    }
-    frames
-}
 
 /// The first initiation of a node with this secret to node 0, whatever it says of its address.
 fn initiation(secret: [u8; 32], seed: u64) -> Vec<u8> {
     let mut keeper = Keeper::new(Config::new(secret, [0; 16]), Numbers(seed).fill());
     keeper.want(&public_of(0), 1.0);
     answers(&mut keeper).remove(0)
-}
-
-fn secret(number: usize) -> [u8; 32] {
-    let mut secret = [0x77; 32];
-    secret[..8].copy_from_slice(&(number as u64).to_be_bytes());
-    secret
 }
 
 #[derive(Debug, PartialEq)]

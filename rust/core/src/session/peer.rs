@@ -95,6 +95,9 @@ pub(super) struct Peer {
     pub(super) attempt: Option<Box<Attempt>>,
     pub(super) cookie: Option<(Cookie, f64)>,
     pub(super) pinned: bool,
+    /// A packet of this node's own was for it; the operator named it.
+    pub(super) wanted: bool,
+    pub(super) named: bool,
     /// It was pinned, and the operator ended that.
     pub(super) unpinned: bool,
     /// No attempt before this.
@@ -118,6 +121,8 @@ impl Peer {
             attempt: None,
             cookie: None,
             pinned: false,
+            wanted: false,
+            named: false,
             unpinned: false,
             not_before: f64::NEG_INFINITY,
             nudged: f64::NEG_INFINITY,
@@ -134,6 +139,7 @@ impl Peer {
             && self.granted.is_empty()
             && self.previous.is_empty()
             && !self.pinned
+            && !self.named
             && !self.unpinned
             && self.not_before <= now
     }

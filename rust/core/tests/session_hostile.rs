@@ -597,6 +597,43 @@ fn what_was_recorded_long_ago_keeps_nobody_out() {
 }
 
 #[test]
+fn old_wishes_replayed_with_cookies_from_one_place_push_out_nothing_of_another() {
+    let mut world = World::running(1);
+    world.path.hints = false;
+    let (key, now) = (public_of(1), world.now);
+    world.nodes[0].keeper.renew(&key, now);
+    world.act(0);
+    // Node 1 has granted it, and the response is on its way.
+    world.run(0.011);
+    let before = world.count(1, "session.granted");
+    for seed in 0..8 {
+        // Whoever recorded a wish and receives where he sends it from can open the cookie and show it.
+        let mut old = Keeper::new(Config::new(secret_of(0), [0; 16]), Numbers(seed + 500).fill());
+        old.want(&key, 1.0);
+        let wish = answers(&mut old).remove(0);
+        let tape = world.tape.len();
+        world.record = true;
+        let flight = |bytes| Flight {
+            from: end_of(9),
+            to: end_of(1),
+            bytes,
+        };
+        world.arrive(flight(wish));
+        let answer = world.tape[tape].bytes.clone();
+        if answer[0] == COOKIE {
+            old.receive(&answer, stranger(0), 1.0);
+            world.arrive(flight(answers(&mut old).remove(0)));
+        }
+    }
+    assert_eq!(world.count(1, "session.granted"), before + 8);
+    world.run(0.1);
+    let got = world.got(1);
+    world.offer(0, 1);
+    world.run(0.1);
+    assert!(world.agree() && world.got(1) == got + 1);
+}
+
+#[test]
 fn tables_are_bounded_and_strangers_leave_room() {
     let limits = Limits {
         peers: 16,

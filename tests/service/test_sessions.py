@@ -175,7 +175,8 @@ def test_the_number_of_pins_is_bounded_and_that_shows(monkeypatch: pytest.Monkey
             for number in range(5):
                 a.plane.report(Pinned(bytes([number]) * 32, 0.0))
             await until(lambda: "pins.full" in codes(a))
-            assert a.node.sessions.pin_count == 3
+            held = [pin.public_key for pin in a.node.sessions.pins().pins]
+            assert held == [f"{number:02x}" * 32 for number in range(3)], "new ones push out none"
 
     asyncio.run(main())
 

@@ -4,47 +4,24 @@
 #[path = "common/sessions.rs"]
 mod world;
 
-use std::net::SocketAddr;
-
 use blake2::digest::consts::U16;
 use blake2::digest::{FixedOutput, Mac};
 use blake2::{Blake2s256, Blake2sMac, Digest};
 use proptest::prelude::*;
-use world::{Flight, Numbers, Told, World, config, end_of, entry, public_of, seal, secret_of};
+use world::{
+    Flight, Numbers, Told, World, answers, config, end_of, entry, public_of, seal, secret, secret_of,
+    stranger,
+};
 use zosnet_core::address_of;
 use zosnet_core::session::{
-    Action, COOKIE, Config, EntryKind, From, INITIATION, Keeper, Limits, OpenError, RESPONSE, TRANSPORT,
+    Action, COOKIE, Config, EntryKind, INITIATION, Keeper, Limits, OpenError, RESPONSE, TRANSPORT,
 };
-
-fn stranger(number: usize) -> From {
-    From::Link(SocketAddr::from((
-        [192, 0, 2, (number >> 8) as u8],
-        number as u16,
-    )))
-}
-
-/// What a keeper answers.
-fn answers(keeper: &mut Keeper) -> Vec<Vec<u8>> {
-    let mut frames = Vec::new();
-    while let Some(action) = keeper.poll() {
-        if let Action::Send { frame, .. } = action {
-            frames.push(frame);
-        }
-    }
-    frames
-}
 
 /// The first initiation of a node with this secret to node 0, whatever it says of its address.
 fn initiation(secret: [u8; 32], seed: u64) -> Vec<u8> {
     let mut keeper = Keeper::new(Config::new(secret, [0; 16]), Numbers(seed).fill());
     keeper.want(&public_of(0), 1.0);
     answers(&mut keeper).remove(0)
-}
-
-fn secret(number: usize) -> [u8; 32] {
-    let mut secret = [0x77; 32];
-    secret[..8].copy_from_slice(&(number as u64).to_be_bytes());
-    secret
 }
 
 #[derive(Debug, PartialEq)]
@@ -567,6 +544,43 @@ fn what_was_recorded_long_ago_keeps_nobody_out() {
         world.nodes[0].inbound.len()
     );
     assert!(world.count(0, "session.granted") <= 4);
+}
+
+#[test]
+fn old_wishes_replayed_with_cookies_from_one_place_push_out_nothing_of_another() {
+    let mut world = World::running(1);
+    world.path.hints = false;
+    let (key, now) = (public_of(1), world.now);
+    world.nodes[0].keeper.renew(&key, now);
+    world.act(0);
+    // Node 1 has granted it, and the response is on its way.
+    world.run(0.011);
+    let before = world.count(1, "session.granted");
+    for seed in 0..8 {
+        // Whoever recorded a wish and receives where he sends it from can open the cookie and show it.
+        let mut old = Keeper::new(Config::new(secret_of(0), [0; 16]), Numbers(seed + 500).fill());
+        old.want(&key, 1.0);
+        let wish = answers(&mut old).remove(0);
+        let tape = world.tape.len();
+        world.record = true;
+        let flight = |bytes| Flight {
+            from: end_of(9),
+            to: end_of(1),
+            bytes,
+        };
+        world.arrive(flight(wish));
+        let answer = world.tape[tape].bytes.clone();
+        if answer[0] == COOKIE {
+            old.receive(&answer, stranger(0), 1.0);
+            world.arrive(flight(answers(&mut old).remove(0)));
+        }
+    }
+    assert_eq!(world.count(1, "session.granted"), before + 8);
+    world.run(0.1);
+    let got = world.got(1);
+    world.offer(0, 1);
+    world.run(0.1);
+    assert!(world.agree() && world.got(1) == got + 1);
 }
 
 #[test]

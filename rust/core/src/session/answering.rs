@@ -66,6 +66,7 @@ impl Keeper {
         let granted = Granted {
             transport: Arc::clone(&transport),
             since: now,
+            origin: from.origin(),
             wish,
             response: response.clone(),
         };

@@ -18,7 +18,7 @@ pub struct Limits {
     pub handshakes_per_second: u32,
     /// Frames that one generation of keys may seal: 2^30.
     pub frames: u64,
-    /// Pins, of which new ones push out none; strangers that ask get three quarters.
+    /// Pins, of which new ones push out none; who only calls gets three quarters.
     pub pins: usize,
 }
 

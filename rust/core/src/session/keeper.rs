@@ -30,8 +30,6 @@ use crate::datagram::crypt::{Cipher, KEY, Secret};
 use crate::datagram::noise;
 use crate::suite::Fill;
 
-/// A downgrade is told at most so often.
-const DOWNGRADE_EVERY: f64 = 60.0;
 /// Anybody can say that a node has forgotten its keys: that is followed at most so often for a node.
 const NUDGE_EVERY: f64 = 1.0;
 /// Idle nodes are looked for at most so often while the table is full.
@@ -62,7 +60,7 @@ pub struct Keeper {
     pub(super) remotes: HashMap<u32, [u8; KEY]>,
     /// When each node is looked at, in bits of the time: for times that aren't negative they sort alike.
     pub(super) due: BTreeSet<(u64, [u8; KEY])>,
-    pins: usize,
+    pub(super) pins: usize,
     swept: f64,
     pub(super) actions: VecDeque<Action>,
     pub(super) totals: Totals,
@@ -113,7 +111,7 @@ impl Keeper {
             config,
         };
         for pin in std::mem::take(&mut keeper.config.pins) {
-            keeper.pin(&pin);
+            keeper.pin_within(&pin, keeper.config.limits.pins);
         }
         keeper.actions.clear();
         keeper
@@ -131,7 +129,11 @@ impl Keeper {
             let alive = |session: &Session| !session.transport.is_dead();
             known.current.as_ref().is_some_and(alive) || known.not_before > now
         });
-        if !has && !self.begin(peer, now) {
+        let begun = has || self.begin(peer, now);
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.wanted = true;
+        }
+        if !begun {
             // What waits for it must not wait for good.
             self.actions.push_back(Action::Failed { peer: *peer });
         }
@@ -195,47 +197,6 @@ impl Keeper {
         let closed = |session: &mut Session| session.transport.local_index() == index;
         if let Some(session) = peer.current.take_if(closed) {
             self.retire(&session.transport);
-        }
-    }
-
-    /// An authentic packet of Mycelium's suite came from the node. `speaks`: it says that it speaks sessions. It may
-    /// be a replay.
-    pub fn plain(&mut self, peer: &[u8; KEY], speaks: bool, now: f64) {
-        if speaks && self.peers.get(peer).is_none_or(|known| !known.unpinned) {
-            self.pin(peer);
-        }
-        let Some(known) = self.peers.get_mut(peer).filter(|known| known.pinned || speaks) else {
-            return;
-        };
-        if !speaks && now - known.downgraded >= DOWNGRADE_EVERY {
-            known.downgraded = now;
-            self.actions.push_back(Action::Downgraded { peer: *peer });
-        }
-        if known.not_before <= now {
-            self.nudge(peer, now);
-        }
-    }
-
-    /// Hold the node to sessions.
-    pub fn pin(&mut self, peer: &[u8; KEY]) {
-        if self.pins >= self.config.limits.pins {
-            return;
-        }
-        let most = self.config.limits.peers;
-        let Some(known) = self.peer(peer, most).filter(|known| !known.pinned) else {
-            return;
-        };
-        (known.pinned, known.unpinned) = (true, false);
-        self.pins += 1;
-        self.actions.push_back(Action::Pinned { peer: *peer });
-    }
-
-    /// Hold the node to sessions no longer. Only a handshake shows then that it speaks them: its old packets may be
-    /// replayed.
-    pub fn unpin(&mut self, peer: &[u8; KEY]) {
-        if let Some(known) = self.peers.get_mut(peer).filter(|known| known.pinned) {
-            (known.pinned, known.unpinned) = (false, true);
-            self.pins -= 1;
         }
     }
 
@@ -351,7 +312,7 @@ impl Keeper {
 
     /// A session with the node is complete. Whether it is the one to seal with.
     pub(super) fn install(&mut self, key: &[u8; KEY], fresh: Session) -> bool {
-        let (transport, now, ours) = (Arc::clone(&fresh.transport), fresh.since, fresh.ours);
+        let (transport, now) = (Arc::clone(&fresh.transport), fresh.since);
         let public = self.public;
         let Some(peer) = self.peers.get_mut(key) else {
             return false;
@@ -363,9 +324,7 @@ impl Keeper {
             self.retire(&evicted);
         }
         self.totals.made += 1;
-        if ours || self.pins < for_strangers(self.config.limits.pins) {
-            self.pin(key);
-        }
+        self.pin(key);
         if used {
             if let Some(replaced) = replaced {
                 self.forget_remote(&replaced);

@@ -70,6 +70,8 @@ impl Session {
 pub(super) struct Granted {
     pub(super) transport: Arc<Transport>,
     pub(super) since: f64,
+    /// Where the wish came from, as [`super::From::origin`] has it.
+    pub(super) origin: Vec<u8>,
     pub(super) wish: [u8; 16],
     pub(super) response: Vec<u8>,
 }
@@ -97,6 +99,9 @@ pub(super) struct Peer {
     pub(super) attempt: Option<Box<Attempt>>,
     pub(super) cookie: Option<(Cookie, f64)>,
     pub(super) pinned: bool,
+    /// A packet of this node's own was for it; the operator named it.
+    pub(super) wanted: bool,
+    pub(super) named: bool,
     /// It was pinned, and the operator ended that.
     pub(super) unpinned: bool,
     /// No attempt before this.
@@ -120,6 +125,8 @@ impl Peer {
             attempt: None,
             cookie: None,
             pinned: false,
+            wanted: false,
+            named: false,
             unpinned: false,
             not_before: f64::NEG_INFINITY,
             nudged: f64::NEG_INFINITY,
@@ -136,6 +143,7 @@ impl Peer {
             && self.granted.is_empty()
             && self.previous.is_empty()
             && !self.pinned
+            && !self.named
             && !self.unpinned
             && self.not_before <= now
     }
@@ -156,14 +164,17 @@ impl Peer {
         self.granted.len() >= DOUBTFUL
     }
 
-    /// Keep a granted session. Gives back the one that had to make room.
+    /// Keep a granted session. Gives back the one that had to make room: of the same origin if there is one, so that
+    /// replays from one place push out nothing but each other.
     pub(super) fn grant(&mut self, granted: Granted) -> Option<Arc<Transport>> {
         if self.wishes.len() >= WISHES {
             self.wishes.pop_front();
         }
         self.wishes.push_back(granted.wish);
         let full = self.granted.len() >= GRANTED;
-        let evicted = if full { self.granted.pop_front() } else { None };
+        let same = |other: &Granted| other.origin == granted.origin;
+        let at = full.then(|| self.granted.iter().position(same).unwrap_or(0));
+        let evicted = at.and_then(|at| self.granted.remove(at));
         self.granted.push_back(granted);
         evicted.map(|granted| granted.transport)
     }

@@ -159,6 +159,32 @@ pub fn config(node: usize) -> Config {
     Config::new(secret_of(node), address_of(&public_of(node)))
 }
 
+/// The secret of one of any number of strangers.
+pub fn secret(number: usize) -> [u8; 32] {
+    let mut secret = [0x77; 32];
+    secret[..8].copy_from_slice(&(number as u64).to_be_bytes());
+    secret
+}
+
+/// Where a stranger of this number is.
+pub fn stranger(number: usize) -> From {
+    From::Link(SocketAddr::from((
+        [192, 0, 2, (number >> 8) as u8],
+        number as u16,
+    )))
+}
+
+/// What a keeper answers.
+pub fn answers(keeper: &mut Keeper) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    while let Some(action) = keeper.poll() {
+        if let Action::Send { frame, .. } = action {
+            frames.push(frame);
+        }
+    }
+    frames
+}
+
 fn content(number: u64) -> Vec<u8> {
     let mut numbers = Numbers(number);
     let mut bytes = number.to_be_bytes().to_vec();

@@ -108,7 +108,13 @@ impl Keeper {
         match item {
             ToKeeper::Datagram(mut bytes, from, _) => self.links.receive(&mut bytes, from, now),
             ToKeeper::Watch => self.links.wake(now),
-            ToKeeper::Dial(token, remote, key, timeout) => self.links.dial(token, remote, key, timeout, now),
+            ToKeeper::Dial(token, remote, key, timeout) => {
+                // Only the settings have keys of nodes to dial.
+                if let Some(key) = key {
+                    self.sessions.named(&key);
+                }
+                self.links.dial(token, remote, key, timeout, now);
+            }
             ToKeeper::Control(link, packets, hello) => self.links.control(link, &packets, hello, now),
             ToKeeper::Pause(link, paused) => self.links.pause(link, paused),
             ToKeeper::Close(link) => self.links.close(link, now),

@@ -43,6 +43,11 @@ impl Sessions {
         lock(&self.machine)
     }
 
+    /// The operator named the node of this key.
+    pub fn named(&self, key: &[u8; 32]) {
+        self.machine().named(key);
+    }
+
     /// When [`Self::wake`] is wanted.
     pub fn deadline(&self) -> Option<f64> {
         let due = [self.machine().deadline(), self.paths.deadline()];

@@ -154,6 +154,22 @@ class Machine:
         self._writes.clear()
         self._block = None
 
+    def forget(self) -> None:
+        """Changes that were thought settled are lost after all: only what the reader has counts."""
+        self.abandon()
+        self._cache.clear()
+
+    def claims(self, signed: SignedTransaction) -> list[tuple[bytes, bytes, bytes]]:
+        """Key, message and signature of what `apply` will want to be verified, as far as is foreseen."""
+        transaction = signed.transaction
+        known: AccountRecord | None = self.read(account_key(transaction.account))
+        if known is not None:
+            keys = known.keys.keys if known.key_epoch == transaction.key_epoch else ()
+        else:
+            keys = transaction.operation.keys.keys if isinstance(transaction.operation, OpenAccount) else ()
+        message = signed.message
+        return [(keys[each.index], message, each.raw) for each in signed.signatures if each.index < len(keys)]
+
     def next_epoch(self) -> int:
         """One more than any epoch before."""
         counter: CounterRecord | None = self.read(COUNTER)

@@ -10,11 +10,12 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 ENV := .make/venv
 EXT := .make/extension
+COMET := .make/bin/cometbft
 RUST_SOURCES := $(shell find rust/core rust/io rust/py -name '*.rs' -o -name Cargo.toml 2>/dev/null) Cargo.toml Cargo.lock
 SAY := scripts/say.sh
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 
-.PHONY: help demo test dev wheel bench soak fuzz lint format lock clean \
+.PHONY: help demo test dev cometbft wheel bench soak fuzz lint format lock clean \
         check-format check-lint check-types check-rust check-python
 
 help: ## list the commands
@@ -28,6 +29,12 @@ test: check-format check-lint check-types check-rust check-python ## all checks 
 	@$(SAY) "test: OK"
 
 dev: $(EXT) ## build the extension into .venv
+
+cometbft: $(COMET) ## install CometBFT, the engine of a ledger with several operators
+
+$(COMET): scripts/cometbft.sh scripts/versions.env
+	@scripts/cometbft.sh
+	@touch $@
 
 $(ENV): requirements.lock scripts/setup.sh scripts/versions.env
 	@scripts/setup.sh
@@ -59,7 +66,7 @@ check-rust: $(ENV)
 	@cargo test --quiet --locked --workspace
 	@cd rust/fuzz && cargo test --quiet --locked
 
-check-python: $(EXT) .make/wheelhouse
+check-python: $(EXT) $(COMET) .make/wheelhouse
 	@$(SAY) "tests: Python (as root: namespaces, TUN and nftables are real)"
 	@rm -f .coverage .coverage.*
 	@$(AS_ROOT) $(PY) -m pytest --cov --cov-report= $(PYTEST_ARGS)
@@ -74,15 +81,17 @@ wheel: $(ENV) ## build the wheel into dist/: with it, no compiler is needed
 	@.venv/bin/maturin build --release --locked --out dist --quiet 2>&1 | scripts/quiet.sh
 	@ls dist/*.whl
 
-bench: $(EXT) ## measure against the other overlays (needs iperf3; MYCELIUM_BIN for Mycelium)
+bench: $(EXT) $(COMET) ## measure against the other overlays (needs iperf3; MYCELIUM_BIN for Mycelium)
 	@$(SAY) "bench: alone on the machine, please"
 	@$(AS_ROOT) $(PY) -m bench
 	@$(PY) -m bench.ledger
+	@$(PY) -m bench.cometbft
 
-soak: $(EXT) ## ten minutes of cuts, restarts and garbage
+soak: $(EXT) $(COMET) ## ten minutes of cuts, restarts and garbage
 	@$(AS_ROOT) $(PY) -m zosnet.lab.soak --minutes 10
 	@ZOSNET_LEDGER_OPERATIONS=1000000 $(PY) -m pytest -q tests/ledger/test_model.py -k seeded
 	@ZOSNET_LEDGER_KILLS=200 $(PY) -m pytest -q tests/ledger/test_embedded.py -k kill
+	@ZOSNET_LEDGER_KILLS=200 $(PY) -m pytest -q tests/ledger/test_cometbft.py -k killed_at_every_step
 
 fuzz: $(ENV) ## coverage-guided fuzzing of every decoder, a minute each (needs cargo-fuzz)
 	@scripts/fuzz.sh 60

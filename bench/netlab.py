@@ -288,6 +288,14 @@ class Lab:
                 "tbf", "rate", f"{mbit}mbit", "burst", "64kb", "latency", "30ms",
             )  # fmt: skip
 
+    def segment(self, link: int) -> None:
+        """No super-packet passes the link: its packets travel alone, and may be merged at the end."""
+        for node in self.ends(link):
+            node.run(
+                "ethtool", "-K", node.on(link).device,
+                "tso", "off", "gso", "off", "tx-udp-segmentation", "off", "gro", "on",
+            )  # fmt: skip
+
     def emulate(
         self, link: int, linkem: Path, *, delay_ms: float, loss_percent: float, rate_mbit: float
     ) -> None:

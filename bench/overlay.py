@@ -40,6 +40,7 @@ PACKAGES = {
     "ping": "iputils-ping",
     "nsenter": "util-linux",
     "nft": "nftables",
+    "ethtool": "ethtool",
 }
 #: Every overlay that there is an adapter for.
 EVERY = (*peers.ALL, *rivals.RIVALS)

@@ -42,6 +42,7 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("rss_idle", "RSS idle MB"), Column("rss_load", "after"), Column("start_s", "start→ping s", 3),
     ),
     "B": (*_BULK, *_IDLE_PING, Column("cpu_gb", "daemon CPU s/GB", 2), Column("start_s", "start→ping s", 3)),
+    "S": (*_BULK, *_IDLE_PING, Column("cpu_gb", "daemon CPU s/GB", 2), Column("retransmits", "retransmits")),
     "C": _FAILOVER,
     "D": _FAILOVER,
     "L": (*_BULK, *_IDLE_PING, Column("idle_lost", "ping loss %", 1), Column("start_s", "start→ping s", 3)),

@@ -139,6 +139,27 @@ def pair(peer: Peer, options: Options) -> Result:
     return trial(peer, options, lambda: Lab("ab", [("a", "b")], congestion=options.congestion), body)
 
 
+def segmented(peer: Peer, options: Options) -> Result:
+    """As A, over a link without segmentation offload: a veth otherwise takes 64 KiB at once."""
+
+    def build() -> Lab:
+        lab = Lab("ab", [("a", "b")], congestion=options.congestion)
+        try:
+            lab.segment(1)
+        except BaseException:
+            lab.close()
+            raise
+        return lab
+
+    def body(run: Trial, lab: Lab) -> None:
+        target = run.bring_up(lab)
+        run.echo("idle", lab["a"], target)
+        run.bulk("tcp1", lab, target)
+        run.bulk("tcp4", lab, target, streams=4)
+
+    return trial(peer, options, build, body)
+
+
 def loaded_ping(run: Trial, lab: Lab, target: str) -> None:
     """Ping while one TCP stream runs as fast as it can."""
     server = lab.helper(lab["b"], "iperf3", "-s", "-1", "-p", 5202, log="iperf-loaded.log")
@@ -291,6 +312,7 @@ SCENARIOS = {
     for scenario in (
         Scenario("A", pair),
         Scenario("B", relayed),
+        Scenario("S", segmented),
         Scenario("C", two_links, light=True),
         Scenario("D", triangle, light=True),
         Scenario("L", lossy),

@@ -223,11 +223,14 @@ def test_the_next_hops_own_request_goes_to_somebody_else() -> None:
 
 
 def test_seqno_requests_on_record_are_bounded_and_forgotten() -> None:
-    talk = Dialogue(B, C, limits=Limits(seqno_requests=3)) >> Heard(B, update("D", 0, 0))
+    """One neighbour's flood leaves room for another's."""
+    talk = Dialogue(B, C, D, limits=Limits(seqno_requests=4)) >> Heard(B, update("D", 0, 0))
     for seqno in range(1, 6):
         talk = talk >> Heard(C, wanted("D", seqno))
+    assert talk.speaker.counters["seqno_requests"] == 2
+    assert talk.speaker.counters["refused.seqno_request"] == 3
+    talk = talk >> Heard(D, wanted("D", 9)) << Send(B, wanted("D", 9, hops=63))
     assert talk.speaker.counters["seqno_requests"] == 3
-    assert talk.speaker.counters["refused.seqno_request"] == 2
     talk = talk >> Silence(15.0) >> Heard(C, wanted("D", 6)) << Send(B, wanted("D", 6, hops=63))
     assert talk.speaker.counters["seqno_requests"] == 1
     talk = talk >> Silence(25.0)
@@ -244,8 +247,9 @@ def test_a_full_record_costs_no_search_for_each_request() -> None:
     for seqno in range(1, 4001):
         talk.now += 0.0005
         talk.speaker.receive(links[seqno % 64], wanted("D", seqno), talk.now)
-    assert talk.speaker.counters["seqno_requests"] == 3000
-    assert talk.speaker.counters["refused.seqno_request"] == 1000
+    # Each has as many as are still free.
+    assert talk.speaker.counters["seqno_requests"] == 2954
+    assert talk.speaker.counters["refused.seqno_request"] == 1046
     assert len(cleanings) == 1
     assert isinstance(requests._by_prefix[net("D")], dict)
 

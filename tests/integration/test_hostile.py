@@ -7,9 +7,10 @@ import socket
 import threading
 
 import pytest
-from tests.integration.nodes import answers, beating, has_route, line
+from tests.integration.nodes import line
 
 from zosnet.lab import Grid, until
+from zosnet.lab.ask import answers, beating, has_route
 from zosnet.lab.feeder import Table, identities
 from zosnet.lab.garbage import throw, throw_datagrams
 from zosnet.lab.measure import Beat

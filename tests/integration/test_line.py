@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 
 import pytest
-from tests.integration.nodes import answers, beating, has_route, line
+from tests.integration.nodes import line
 
 from zosnet.lab import Grid, Node, until
+from zosnet.lab.ask import answers, beating, has_route
 from zosnet.lab.programs import TUN, api, executable
 from zosnet.lab.two_paths import meet, start
 

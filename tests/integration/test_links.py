@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
-from tests.integration.nodes import dialling, has_route
+from tests.integration.nodes import dialling
 
 from zosnet.lab import Grid, Node, Wishes, until
+from zosnet.lab.ask import has_route
 from zosnet.lab.payload import Payload
 from zosnet.lab.programs import api
 from zosnet.lab.transfer import Transfer

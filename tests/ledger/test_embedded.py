@@ -19,13 +19,14 @@ from pathlib import Path
 import pytest
 from tests.ledger.chain import OPERATOR, START, genesis_of
 
+from zosnet.ledger.comet.signed import trouble_after
 from zosnet.ledger.encoding import decode
 from zosnet.ledger.engine import embedded
-from zosnet.ledger.engine.database import KEPT_ROOTS
+from zosnet.ledger.engine.database import KEPT_ROOTS, Database
 from zosnet.ledger.engine.embedded import SHORT_BLOCK, Embedded, now_ms
 from zosnet.ledger.engine.interface import Receipt
 from zosnet.ledger.engine.turns import Turns
-from zosnet.ledger.header import SignedHeader, trouble_after
+from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.records import ClaimRecord, account_key, claim_key, name_key
 from zosnet.ledger.replay import Memory, replay
 from zosnet.ledger.signature import Signer
@@ -195,6 +196,14 @@ def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     with running(tmp_path), pytest.raises(HostError, match="running"):
         Embedded(tmp_path, OPERATOR)
+
+
+def test_a_directory_of_several_operators_is_refused(tmp_path: Path) -> None:
+    database = Database(tmp_path / "ledger.sqlite")
+    database.set_meta("engine", b"cometbft")
+    database.close()
+    with pytest.raises(HostError, match="several operators"), running(tmp_path):
+        pass
 
 
 def test_state_that_is_not_that_of_the_header_is_refused(tmp_path: Path) -> None:

@@ -139,12 +139,12 @@ fn a_response_altered_anywhere_leaves_the_attempt_as_it_was() {
     assert!(world.agree());
 }
 
-/// The last response of the tape with another sender index in the clear, and a mac1 to go with it: who knows the public
-/// key of its receiver can do that.
-fn with_another_index(world: &World) -> Flight {
+/// The last response of the tape with one bit changed, and a mac1 to go with it: who knows the public key of its receiver
+/// can do that.
+fn forged(world: &World, at: usize) -> Flight {
     let response = world.tape.iter().rev().find(|flight| flight.kind() == RESPONSE);
     let mut altered = response.unwrap().clone();
-    altered.bytes[7] ^= 1;
+    altered.bytes[at] ^= 1;
     let end = altered.bytes.len() - 16;
     let key = Blake2s256::new()
         .chain_update(b"zosnet session mac1 v1")
@@ -158,15 +158,79 @@ fn with_another_index(world: &World) -> Flight {
     altered
 }
 
-#[test]
-fn a_sender_index_altered_with_its_mac1_is_not_believed() {
+/// The same with another sender index in the clear.
+fn with_another_index(world: &World) -> Flight {
+    forged(world, 7)
+}
+
+/// Node 0 has asked, and the response of node 1 is only on the tape.
+fn asked_and_not_answered() -> World {
     let mut world = World::pair(1);
     world.record = true;
     world.path.drops = Some(|flight| flight.kind() == RESPONSE);
     world.offer(0, 1);
     world.run(0.05);
-    let forged = with_another_index(&world);
     world.path.drops = None;
+    world
+}
+
+#[test]
+fn forged_responses_leave_the_attempt_to_the_real_one() {
+    let mut world = asked_and_not_answered();
+    let real = world.tape.last().unwrap().clone();
+    assert_eq!(real.kind(), RESPONSE);
+    for at in 12..19 {
+        let bad = forged(&world, at);
+        world.arrive(bad);
+    }
+    assert_eq!(world.count(0, "session.bad_handshake"), 7);
+    world.arrive(real);
+    world.run(0.1);
+    assert!(world.agree() && world.got(1) == 1);
+    assert_eq!(world.told(0, Told::Sent(INITIATION)), 1);
+}
+
+#[test]
+fn a_flood_of_forged_responses_is_dropped_unread_and_a_new_initiation_gets_past_it() {
+    let mut world = asked_and_not_answered();
+    let real = world.tape.last().unwrap().clone();
+    let bad = forged(&world, 60);
+    let flood = |world: &mut World| {
+        for _ in 0..1000 {
+            world.arrive(bad.clone());
+        }
+    };
+    flood(&mut world);
+    assert_eq!(
+        (
+            world.count(0, "session.bad_handshake"),
+            world.count(0, "session.forged")
+        ),
+        (8, 992)
+    );
+    world.arrive(real);
+    assert!(world.current(0, 1).is_none(), "it comes too late");
+    let before = world.now;
+    while world.told(0, Told::Sent(INITIATION)) == 1 {
+        world.run(0.01);
+        flood(&mut world);
+    }
+    // Made for the first initiation, they are nothing to the second.
+    world.run_while(before + 1.0, |world| world.current(0, 1).is_none());
+    assert!(world.now - before < 0.5, "the first retry already");
+    flood(&mut world);
+    // What waited went with Mycelium's suite when nothing had come back.
+    world.offer(0, 1);
+    world.run(0.1);
+    assert!(world.agree() && world.got(1) == 1);
+    assert_eq!(world.count(0, "session.bad_handshake"), 8);
+    assert_eq!(world.nodes[0].keeper.sizes()[1], 1, "the first index is free");
+}
+
+#[test]
+fn a_sender_index_altered_with_its_mac1_is_not_believed() {
+    let mut world = asked_and_not_answered();
+    let forged = with_another_index(&world);
     world.arrive(forged);
     world.run(0.1);
     assert!(
@@ -295,6 +359,28 @@ fn counters_far_ahead_move_nothing_unless_authentic() {
     assert!(receiver.open(&mut frame.clone()).is_ok());
 }
 
+#[test]
+fn a_response_held_back_until_its_keys_are_gone_is_not_followed() {
+    // With traffic one way and no hints, nobody would notice keys that the responder forgot.
+    let mut world = World::running(1);
+    (world.record, world.path.hints) = (true, false);
+    world.start(0, 1, 0.1);
+    world.path.drops = Some(|flight| flight.kind() == RESPONSE);
+    let (key, now) = (public_of(1), world.now);
+    let old = world.current(0, 1).unwrap().local_index();
+    world.nodes[0].keeper.renew(&key, now);
+    world.act(0);
+    world.run(19.9);
+    let response = world.tape.iter().find(|flight| flight.kind() == RESPONSE);
+    let response = response.unwrap().clone();
+    world.arrive(response);
+    assert_eq!(world.current(0, 1).unwrap().local_index(), old);
+    world.path.drops = None;
+    world.run(20.0);
+    let (sent, got) = (world.sent.len(), world.got(1));
+    assert!(sent - got <= 2, "the old keys do meanwhile: {got} of {sent}");
+    assert!(world.agree());
+}
 fn loaded(node: usize) -> Config {
     let limits = Limits {
         handshakes_per_second: 4,

@@ -227,6 +227,8 @@ impl Node {
                 .spawn(move || guard(&shared, "a lane of the data plane failed", || lane.run()))?;
             lock(&self.threads).push(thread);
         }
+        // After the threads, which would inherit it.
+        sys::give_way();
         Ok(())
     }
 

@@ -33,7 +33,7 @@ MOST_TRANSACTIONS = 5000
 
 @dataclass(frozen=True, slots=True)
 class StatusView:
-    """An engine at a glance. `trouble` says why no block is made; it is empty where they are."""
+    """An engine at a glance. `trouble` says what is wrong; it is empty where all is well."""
 
     engine: str
     chain: str

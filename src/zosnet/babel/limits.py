@@ -59,11 +59,14 @@ class Limits:
     needs_per_second: int = 200
     """The same for routes that packets need, which may be packets of others on their way through."""
 
-    seqno_requests: int = 16_384
-    """Seqno requests on record, each for 15 s."""
+    seqno_requests: int = 32_768
+    """Seqno requests on record, each for 15 s. One neighbour's are never more than are still free."""
 
-    seqno_requests_per_second: int = 50
-    """Seqno requests a second that a neighbour may make, after a burst of five seconds' worth."""
+    seqno_requests_per_second: int = 1000
+    """Seqno requests a second that a neighbour may make, after a burst of five seconds' worth.
+
+    A neighbour that loses a path with 10,000 routes needs one for each whose backup isn't feasible.
+    """
 
     answers_per_neighbour: int = 4096
     """Updates promised to one neighbour alone and not yet sent. A dump of the whole table isn't counted."""

@@ -5,6 +5,8 @@ nothing to a request which it saw within a minute, though it may have the answer
 neighbour that we pass one on to is also asked for its route as it is.
 """
 
+from collections import Counter
+
 from zosnet.babel.announcements import Announcements
 from zosnet.babel.metric import INFINITY
 from zosnet.babel.neighbour import Neighbour
@@ -35,13 +37,14 @@ CLEANING_INTERVAL = 1.0
 
 
 class _Passed:
-    """A request that was passed on: who asked for it and is to be told."""
+    """A request that was passed on: who asked for it and is to be told, the first of them on its account."""
 
-    __slots__ = ("asked", "expires", "passed_at", "router_id", "seqno")
+    __slots__ = ("asked", "expires", "first", "passed_at", "router_id", "seqno")
 
-    def __init__(self, router_id: bytes, seqno: int) -> None:
+    def __init__(self, router_id: bytes, seqno: int, first: int) -> None:
         self.router_id = router_id
         self.seqno = seqno
+        self.first = first
         self.asked: dict[int, None] = {}
         self.passed_at = self.expires = float("-inf")
 
@@ -55,6 +58,7 @@ class SeqnoRequests:
         # Looked up, never searched: strangers decide how many seqnos of one prefix are on record.
         self._by_prefix: dict[Prefix, dict[tuple[bytes, int], _Passed]] = {}
         self._size = 0
+        self._held: Counter[int] = Counter()
         self._cleaned_at = float("-inf")
         self._granted_at = float("-inf")
         self.grant_at: float | None = None
@@ -116,7 +120,7 @@ class SeqnoRequests:
         target = self._target(neighbour, entry)
         if target is None:
             return
-        passed = self._record(request)
+        passed = self._record(request, neighbour.peer)
         if passed is None:
             node.counters["refused.seqno_request"] += 1
             return
@@ -144,21 +148,34 @@ class SeqnoRequests:
             best = rank if best is None else min(best, rank)
         return None if best is None else self._node.neighbours[best[2]]
 
-    def _record(self, request: SeqnoRequest) -> _Passed | None:
+    def _record(self, request: SeqnoRequest, peer: int) -> _Passed | None:
         key = request.router_id.raw, request.seqno
         passed = self._by_prefix.get(request.prefix, {}).get(key)
-        if passed is None and self._has_room():
-            passed = _Passed(*key)
+        if passed is None and self._has_room(peer):
+            passed = _Passed(*key, first=peer)
             self._by_prefix.setdefault(request.prefix, {})[key] = passed
             self._size += 1
+            self._held[peer] += 1
         return passed
 
-    def _has_room(self) -> bool:
-        limit, now = self._node.limits.seqno_requests, self._node.now
-        if self._size >= limit and now - self._cleaned_at >= CLEANING_INTERVAL:
+    def _has_room(self, peer: int) -> bool:
+        if self._is_open_to(peer):
+            return True
+        now = self._node.now
+        if now - self._cleaned_at >= CLEANING_INTERVAL:
             self._cleaned_at = now
             self.expire()
-        return self._size < limit
+        return self._is_open_to(peer)
+
+    def _is_open_to(self, peer: int) -> bool:
+        """Whoever floods fills half of the record; two of them two thirds, and others still find room."""
+        return self._held[peer] < self._node.limits.seqno_requests - self._size
+
+    def _forget(self, passed: _Passed) -> None:
+        self._size -= 1
+        self._held[passed.first] -= 1
+        if not self._held[passed.first]:
+            del self._held[passed.first]
 
     def answer(self, entry: Entry) -> None:
         """The selected route of a prefix changed: tell those who waited for its seqno."""
@@ -169,7 +186,7 @@ class SeqnoRequests:
         for key, passed in list(waiting.items()):
             if passed.router_id == route.router_id.raw and not is_newer(passed.seqno, route.seqno):
                 del waiting[key]
-                self._size -= 1
+                self._forget(passed)
                 for peer in passed.asked:
                     neighbour = self._node.neighbours.get(peer)
                     if neighbour is not None and neighbour is not route.neighbour:
@@ -182,7 +199,8 @@ class SeqnoRequests:
         now = self._node.now
         for prefix, known in list(self._by_prefix.items()):
             kept = {key: passed for key, passed in known.items() if passed.expires > now}
-            self._size -= len(known) - len(kept)
+            for key in known.keys() - kept.keys():
+                self._forget(known[key])
             if kept:
                 self._by_prefix[prefix] = kept
             else:

@@ -13,12 +13,14 @@ import click
 from zosnet.cli.client import Refused
 from zosnet.cli.common import json_option
 from zosnet.cli.ledger_access import at, embedded, follower, ledger_options, socket_of, transport
+from zosnet.cli.ledger_light import LightProof, Sources, verify_by_light
 from zosnet.cli.output import duration, fields, progress, say, show_json
 from zosnet.ledger.client.follower import STALE_MS, Follower, Pin
 from zosnet.ledger.client.transport import Transport
+from zosnet.ledger.comet.signed import parse_signed, proven_height, trouble_after, trouble_of
 from zosnet.ledger.encoding import Malformed, decode, encode
 from zosnet.ledger.genesis import Genesis, Parameters
-from zosnet.ledger.header import SignedHeader, trouble_after, trouble_of
+from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.records import delegation_key, kind_of, name_key, route_key
 from zosnet.ledger.replay import replay
 from zosnet.ledger.transaction import SignedTransaction
@@ -63,7 +65,8 @@ def status(ledger: str | None, ledger_dir: Path | None, as_json: bool) -> int:
     with transport(ledger, ledger_dir, make=False) as way:
         found = way.status()
         checked = Follower(way, bytes.fromhex(found["chain"]))
-        if trouble := trouble_of(checked.genesis, way.query([]).header):
+        header = way.query([]).header if found["height"] else None
+        if header is not None and (trouble := trouble_of(checked.genesis, header)):
             raise PeerError(f"its newest header is wrong: {trouble}")
     is_stale = found["age_ms"] > STALE_MS
     if as_json:
@@ -144,6 +147,7 @@ def proof(text: str, record: str, ledger: str | None, ledger_dir: Path | None) -
     show_json(
         {
             "chain": genesis.chain.hex(), "genesis": encode(genesis).hex(), "header": answer.header.raw.hex(),
+            "height": proven_height(answer.header),
             "key": item.key.hex(), "value": None if item.value is None else item.value.hex(),
             "proof": encode(item.proof).hex(), "schema": "zosnet.ledger-proof/1",
         }
@@ -159,18 +163,38 @@ def proof(text: str, record: str, ledger: str | None, ledger_dir: Path | None) -
 @click.option("--height", type=int, help="Start at this height, whose --hash is trusted.")
 @click.option("--hash", "trusted", help="The hash of the header at --height.")
 @click.option("--replay", "is_full", is_flag=True, help="Carry out every transaction anew as well.")
+@click.option("--rpc", metavar="URL", help="Be a light client of this CometBFT node (http, https, unix).")
+@click.option("--witness", "witnesses", metavar="URL", multiple=True, help="Another node that must agree.")
+@click.option(
+    "--trusted", "trusted_file", type=click.Path(path_type=Path), help="Where a light client's trust is kept."
+)
+@click.option(
+    "--trust-days", type=click.IntRange(1, 365), default=7, show_default=True, help="How long trust lasts."
+)
 @ledger_options
 @json_option
 def verify(
     *, proof_file: Any, export: Any, chain: str | None, height: int | None, trusted: str | None,
-    is_full: bool, ledger: str | None, ledger_dir: Path | None, as_json: bool,
+    is_full: bool, rpc: str | None, witnesses: tuple[str, ...], trusted_file: Path | None, trust_days: int,
+    ledger: str | None, ledger_dir: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Check a ledger: each header, its signatures, its place. Exit code 4 where anything is wrong."""
     wanted = None if chain is None else _digits(chain, "a chain's id")
     if (height is None) != (trusted is None):
         raise UsageError("--height and --hash belong together")
     pin = Pin(height, _digits(trusted, "a hash")) if height is not None and trusted is not None else None
-    if proof_file is not None:
+    schema = "zosnet.ledger-verify/1"
+    if rpc is not None:
+        if chain is not None or export is not None or is_full:
+            raise UsageError("--rpc goes with none of --chain, --file and --replay")
+        proof = None if proof_file is None else LightProof.parse(proof_file.read().encode())
+        sources = Sources(rpc, witnesses, pin, trusted_file, trust_days)
+        document, record = verify_by_light(sources, proof)
+        document |= {} if proof is None else {"record": None if record is None else _plain(record)}
+        schema = "zosnet.ledger-light-verify/1"
+    elif witnesses or trusted_file is not None:
+        raise UsageError("--witness and --trusted go with --rpc")
+    elif proof_file is not None:
         document = _verify_proof(json.load(proof_file), wanted)
     elif export is not None:
         document = _verify_export(export, wanted)
@@ -178,7 +202,7 @@ def verify(
         with transport(ledger, ledger_dir, make=False) as way:
             document = _verify_live(way, wanted, pin, is_full)
     if as_json:
-        show_json(document | {"schema": "zosnet.ledger-verify/1"})
+        show_json(document | {"schema": schema})
     else:
         fields([(key.replace("_", " "), str(value)) for key, value in document.items()])
 
@@ -186,7 +210,7 @@ def verify(
 def _verify_proof(document: dict[str, Any], chain: bytes | None) -> dict[str, Any]:
     try:
         genesis = decode(Genesis, bytes.fromhex(document["genesis"]))
-        header = decode(SignedHeader, bytes.fromhex(document["header"]))
+        header = parse_signed(bytes.fromhex(document["header"]))
         key = bytes.fromhex(document["key"])
         value = None if document["value"] is None else bytes.fromhex(document["value"])
         path = decode(Proof, bytes.fromhex(document["proof"]))
@@ -248,7 +272,7 @@ def _verify_export(file: Any, chain: bytes | None) -> dict[str, Any]:
         lines = (json.loads(line) for line in file)
         blocks = (
             (
-                SignedHeader.parse(bytes.fromhex(line["header"])),
+                parse_signed(bytes.fromhex(line["header"])),
                 tuple(map(bytes.fromhex, line["transactions"])),
             )
             for line in lines

@@ -31,7 +31,18 @@ from zosnet.store.files import write_private
 from zosnet.store.key_file import load_or_create_key
 from zosnet.store.places import ledger_directory, ledger_socket
 
-__all__ = ["account_id", "at", "day", "desk", "done", "embedded", "follower", "ledger_options", "transport"]
+__all__ = [
+    "account_id",
+    "at",
+    "day",
+    "desk",
+    "directory_of",
+    "done",
+    "embedded",
+    "follower",
+    "ledger_options",
+    "transport",
+]
 
 Command = Callable[..., Any]
 
@@ -46,7 +57,8 @@ def ledger_options(command: Command) -> Command:
     )(command)
 
 
-def _directory(given: Path | None) -> Path:
+def directory_of(given: Path | None) -> Path:
+    """Where this user's keys, trust and ledger are."""
     return given or ledger_directory()
 
 
@@ -77,7 +89,7 @@ def transport(ledger: str | None, ledger_dir: Path | None, *, make: bool = True)
     try:
         remote.status()
     except NoLedger:
-        directory = _directory(ledger_dir)
+        directory = directory_of(ledger_dir)
         if ledger is not None or not (make or (directory / "ledger.sqlite").exists()):
             raise
         engine = embedded(directory).start()
@@ -92,7 +104,7 @@ def transport(ledger: str | None, ledger_dir: Path | None, *, make: bool = True)
 @contextmanager
 def follower(ledger: str | None, ledger_dir: Path | None, *, make: bool = True) -> Iterator[Follower]:
     """A follower that starts where this user's last one ended, and remembers where it ends."""
-    trust = _directory(ledger_dir) / "trust.json"
+    trust = directory_of(ledger_dir) / "trust.json"
     with transport(ledger, ledger_dir, make=make) as way:
         chain, pin = _load_trust(trust)
         found = Follower(way, chain, pin=pin)
@@ -119,7 +131,7 @@ def _load_trust(path: Path) -> tuple[bytes | None, Pin | None]:
 @contextmanager
 def desk(ledger: str | None, ledger_dir: Path | None) -> Iterator[Desk]:
     """This user's account, whose key is made at first use."""
-    secret = load_or_create_key(_directory(ledger_dir) / "account.key", os.urandom(32)).raw
+    secret = load_or_create_key(directory_of(ledger_dir) / "account.key", os.urandom(32)).raw
     with follower(ledger, ledger_dir) as found:
         try:
             yield Desk(found, secret, tell=_tell)

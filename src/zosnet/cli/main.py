@@ -38,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "message": ("zosnet.cli.message:message", "Send and receive messages."),
     "key": ("zosnet.cli.key:key", "The node's identity, and pinned keys of others."),
     "name": ("zosnet.cli.name:name", "Names: reserve, renew, transfer, look up."),
-    "ledger": ("zosnet.cli.ledger:ledger", "The ledger of names: run one, check what it says."),
+    "ledger": ("zosnet.cli.ledger_operators:ledger", "The ledger of names: run one, check what it says."),
     "doctor": ("zosnet.cli.doctor:doctor", "What is wrong, and what to do about it."),
     "metrics": ("zosnet.cli.node:metrics", "The node's counters, as Prometheus reads them."),
     "reload": ("zosnet.cli.node:reload", "Read the settings again."),

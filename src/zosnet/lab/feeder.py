@@ -35,6 +35,9 @@ from zosnet.wire.babel import (
 )
 from zosnet.wire.packet import ControlPacket, StreamDecoder
 
+SUBNET = 64
+"""Bits of what a node's key owns."""
+
 _HELLO_EVERY = 5.0
 _REFRESH_EVERY = 300.0
 
@@ -62,8 +65,10 @@ class Table:
                 return encode_control(Ihu(rx_cost=100))
             case RouteRequest(None):
                 return self.announcement()
-            case RouteRequest(prefix) if prefix is not None:
-                return b"".join(self._update(mine) for mine in self._routes if mine.covers(prefix))
+            case RouteRequest(prefix) if prefix is not None and prefix.length >= SUBNET:
+                # Looked up: whoever lost a path asks for thousands of them at once.
+                subnet = Prefix.of(prefix.network, SUBNET)
+                return self._update(subnet) if subnet in self._routes else b""
             case SeqnoRequest(prefix, router_id, seqno) if prefix in self._routes:
                 owner, mine = self._routes[prefix]
                 if router_id == owner and 0 < (seqno - mine) % 0x10000 < 0x8000:

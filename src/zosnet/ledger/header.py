@@ -1,4 +1,4 @@
-"""Headers: what an operator signs for each block, and what one must be to follow another."""
+"""Our own headers: what an operator of an embedded ledger signs for each block."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zosnet.ledger.fields import Signature, Signatures
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.signature import Signer, verify
 
-__all__ = ["Header", "SignedHeader", "sign_header", "transactions_hash", "trouble_after", "trouble_of"]
+__all__ = ["Header", "SignedHeader", "sign_header", "transactions_hash", "trouble_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +82,3 @@ def trouble_of(genesis: Genesis, signed: SignedHeader) -> str | None:
     if all(verify(operators[each.index], message, each.raw) for each in signed.signatures):
         return None
     return "a signature is wrong"
-
-
-def trouble_after(genesis: Genesis, before: Header | None, signed: SignedHeader) -> str | None:
-    """What keeps a header from being the next after `before` (None: the first of all)."""
-    header = signed.header
-    height, previous = (0, genesis.chain) if before is None else (before.height, before.hash)
-    time_ms = genesis.time_ms if before is None else before.time_ms
-    if header.height != height + 1:
-        return f"its height is {header.height}, not {height + 1}"
-    if header.previous != previous:
-        return "it does not name the header before it"
-    if header.time_ms <= time_ms:
-        return "its time does not rise"
-    return trouble_of(genesis, signed)

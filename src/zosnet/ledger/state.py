@@ -8,6 +8,7 @@ up with `abandon`, as when the disk refuses them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -154,10 +155,17 @@ class Machine:
         self._writes.clear()
         self._block = None
 
-    def forget(self) -> None:
-        """Changes that were thought settled are lost after all: only what the reader has counts."""
+    def forget(self, keys: Iterable[bytes] | None = None) -> None:
+        """Give the block up, and what is known of these records (None: of any): only the reader's count.
+
+        Another machine on the same reader has changed them, or what was thought settled is lost after all.
+        """
         self.abandon()
-        self._cache.clear()
+        if keys is None:
+            self._cache.clear()
+        else:
+            for key in keys:
+                self._cache.pop(key, None)
 
     def claims(self, signed: SignedTransaction) -> list[tuple[bytes, bytes, bytes]]:
         """Key, message and signature of what `apply` will want to be verified, as far as is foreseen."""

@@ -7,7 +7,8 @@
 
 /// While data flows, and while a stall is young.
 pub(super) const PING: f64 = super::PING_MS as f64 / 1000.0;
-/// Data flows if some was sent as recently, in seconds.
+/// Data flows if some was sent or heard as recently, in seconds. Heard counts too: who only receives must leave a silent
+/// link as soon as the other end, or its answers go into it.
 const FLOWING: f64 = 0.2;
 /// When the first ping is late.
 const HURRY: f64 = 0.010;
@@ -129,17 +130,21 @@ impl Live {
     }
 
     fn flows(seen: &Seen, now: f64) -> bool {
-        now - seen.data <= FLOWING
+        now - seen.data.max(seen.heard) <= FLOWING
     }
 
     /// When silence after the first ping is a stall.
     fn stall_at(&self, seen: &Seen) -> f64 {
-        let patience = if seen.data > self.heard {
-            seen.stall
-        } else {
-            seen.stall.max(QUIET_STALL)
+        let Some(asked) = self.asked else {
+            return f64::INFINITY;
         };
-        self.asked.map_or(f64::INFINITY, |asked| asked + patience)
+        let wanted = seen.data > self.heard || Self::flows(seen, asked);
+        asked
+            + if wanted {
+                seen.stall
+            } else {
+                seen.stall.max(QUIET_STALL)
+            }
     }
 
     /// When the next ping is due.

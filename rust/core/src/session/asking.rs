@@ -6,7 +6,7 @@ use super::action::Action;
 use super::handshake::Initiating;
 use super::keeper::Keeper;
 use super::mac;
-use super::peer::{Attempt, Peer, Session};
+use super::peer::{Attempt, CONFIRM_WITHIN, Peer, Session};
 use super::wire::Response;
 use crate::address_of;
 use crate::cookies::{COOKIE_LIFETIME, Cookie};
@@ -18,8 +18,14 @@ const LONGEST_RETRY: f64 = 5.0;
 /// A handshake without any answer is given up after so long, and another one begun no sooner than after this.
 const GIVE_UP: f64 = 20.0;
 const AGAIN_AFTER: f64 = 5.0;
+/// An initiation this old is replaced, and a response to it isn't followed: the responder forgets what it granted
+/// [`CONFIRM_WITHIN`] after it first saw it, and the first frame still has to get there.
+const STALE: f64 = CONFIRM_WITHIN - 5.0;
 /// Cookies taken for one attempt: who sees it can make up any number.
 const COOKIES: u8 = 8;
+/// Responses to one initiation that may fail: each costs two Diffie-Hellman operations, and who sees it can make up any
+/// number. A guess: one is altered on its way now and then.
+const FORGED: u8 = 8;
 
 fn cookie_of(peer: &Peer, now: f64) -> Option<&Cookie> {
     let (cookie, at) = peer.cookie.as_ref()?;
@@ -39,22 +45,10 @@ impl Keeper {
             Some(_) => {}
             None => return false,
         }
-        let (Some(ephemeral), Some(index)) = (self.secret(), self.index(limits.transports)) else {
+        let Some(handshake) = self.initiation(key) else {
             return false;
         };
-        let handshake = Initiating::new(
-            &self.config.secret,
-            key,
-            &address_of(key),
-            index,
-            &self.own,
-            ephemeral,
-        );
-        let Some(handshake) = handshake else {
-            // A key that no handshake can be begun with: of low order.
-            self.totals.bad_handshake += 1;
-            return false;
-        };
+        let index = handshake.index;
         let Some(peer) = self.peers.get_mut(key) else {
             return false;
         };
@@ -62,15 +56,33 @@ impl Keeper {
         peer.attempt = Some(Box::new(Attempt {
             handshake,
             began: now,
+            made: now,
             retry_at: now + RETRY,
             pause: RETRY,
             told: false,
             cookies: 0,
+            forged: 0,
         }));
         self.indexes.insert(index, *key);
         self.send(*key, None, frame);
         self.look_at(key, now + RETRY);
         true
+    }
+
+    /// A first message to the node, with an index and a key of its own.
+    fn initiation(&mut self, key: &[u8; KEY]) -> Option<Initiating> {
+        let (ephemeral, index) = (self.secret()?, self.index(self.config.limits.transports)?);
+        let made = Initiating::new(
+            &self.config.secret,
+            key,
+            &address_of(key),
+            index,
+            &self.own,
+            ephemeral,
+        );
+        // A key that no handshake can be begun with: of low order.
+        self.totals.bad_handshake += u64::from(made.is_none());
+        made
     }
 
     /// Repeat, or give up, a handshake that wasn't answered.
@@ -82,6 +94,7 @@ impl Keeper {
         }
         let mut jitter = [0; 1];
         let _ = self.fill(&mut jitter);
+        self.replace_worn(key, now);
         let Some(peer) = self.peers.get_mut(key) else {
             return;
         };
@@ -107,6 +120,29 @@ impl Keeper {
         self.send(*key, None, frame);
     }
 
+    /// A new initiation in place of one that is stale, or that strangers made up responses to: who saw the old one
+    /// knows nothing of it.
+    fn replace_worn(&mut self, key: &[u8; KEY], now: f64) {
+        let is_worn = |attempt: &Attempt| {
+            let worn = attempt.forged >= FORGED || now - attempt.made >= STALE;
+            worn && now - attempt.began < GIVE_UP
+        };
+        let worn = |peer: &Peer| peer.attempt.as_deref().is_some_and(is_worn);
+        if !self.peers.get(key).is_some_and(worn) {
+            return;
+        }
+        let fresh = self.initiation(key);
+        let attempt = self.peers.get_mut(key).and_then(|peer| peer.attempt.as_mut());
+        let Some(attempt) = attempt else { return };
+        // Without a new one the old one goes on, and responses to it are heard again.
+        (attempt.cookies, attempt.forged) = (0, 0);
+        if let Some(fresh) = fresh {
+            self.indexes.insert(fresh.index, *key);
+            self.indexes.remove(&attempt.handshake.index);
+            (attempt.handshake, attempt.made) = (fresh, now);
+        }
+    }
+
     /// The node that was asked grants a session.
     pub(super) fn granted(&mut self, response: &Response<'_>, now: f64) {
         if !self.macs.is_right(response.covered, &response.mac1) {
@@ -124,7 +160,20 @@ impl Keeper {
             .attempt
             .as_mut()
             .filter(|attempt| attempt.handshake.index == response.receiver);
-        let Some((theirs, remote)) = attempt.and_then(|attempt| attempt.handshake.granted(response)) else {
+        let Some(attempt) = attempt else {
+            self.totals.bad_handshake += 1;
+            return;
+        };
+        if attempt.forged >= FORGED {
+            self.totals.forged += 1;
+            return;
+        }
+        if now - attempt.made >= STALE {
+            self.totals.bad_handshake += 1;
+            return;
+        }
+        let Some((theirs, remote)) = attempt.handshake.granted(response) else {
+            attempt.forged += 1;
             self.totals.bad_handshake += 1;
             return;
         };

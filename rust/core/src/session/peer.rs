@@ -15,7 +15,7 @@ const LINGER: f64 = 15.0;
 /// Old keys of one node: more are made only by one that shakes hands all the time.
 const PREVIOUS: usize = 4;
 /// Keys granted wait so long for their first frame.
-const CONFIRM_WITHIN: f64 = 20.0;
+pub(super) const CONFIRM_WITHIN: f64 = 20.0;
 /// Sessions granted to one node and not confirmed.
 const GRANTED: usize = 4;
 /// With so many of them the next one must show that it isn't a replay.
@@ -78,10 +78,14 @@ pub(super) struct Granted {
 pub(super) struct Attempt {
     pub(super) handshake: Initiating,
     pub(super) began: f64,
+    /// When its initiation was made, which may be another one by now.
+    pub(super) made: f64,
     pub(super) retry_at: f64,
     pub(super) pause: f64,
     pub(super) told: bool,
+    /// Cookies taken for this initiation, and responses to it that failed.
     pub(super) cookies: u8,
+    pub(super) forged: u8,
 }
 
 /// See the module.

@@ -21,6 +21,7 @@ totals! {
     cookies => "session.cookies",
     flooded => "session.flooded",
     bad_handshake => "session.bad_handshake",
+    forged => "session.forged",
     repeated => "session.repeated",
     full => "session.full",
     granted => "session.granted",

@@ -19,7 +19,7 @@ use crate::link::LinkState;
 use crate::peers::Inbound;
 use crate::udp::batch::{MESSAGES, Received};
 
-use super::Lane;
+use super::{Lane, pace};
 
 /// Receive calls in one turn, so that the TUN gets its turn.
 const ROUNDS: usize = 8;
@@ -77,6 +77,8 @@ impl Lane {
             count += 1;
         }
         self.count(Counter::UdpRx, count);
+        self.pace
+            .took(usize::from(message.end - message.start < pace::SMALL));
         // Anybody may send from a neighbour's address: only what it alone can have made says that it is alive.
         if let Some(state) = link.filter(|_| authentic > 0) {
             if let Some(udp) = &state.datagram {

@@ -23,6 +23,7 @@ mod datagrams;
 mod door;
 mod frames;
 mod health;
+mod pace;
 mod port;
 mod receive;
 mod relay;
@@ -55,6 +56,7 @@ use carrier::Carrier;
 use connect::Connecting;
 use door::Door;
 use frames::{OpenFrame, Road};
+use pace::Pace;
 use port::Port;
 use relay::Relay;
 use sessions::Sessions;
@@ -154,6 +156,7 @@ pub struct Lane {
     /// Control packets that came before a transport beside the lanes stopped reading a paused link, by link.
     held: HashMap<LinkId, Vec<u8>>,
     stop_at: Option<f64>,
+    pace: Pace,
 }
 
 impl Lane {
@@ -218,6 +221,7 @@ impl Lane {
             inbox: Vec::new(),
             held: HashMap::new(),
             stop_at: None,
+            pace: Pace::default(),
             shared,
             number,
         })
@@ -225,6 +229,7 @@ impl Lane {
 
     /// Run until told to stop.
     pub fn run(mut self) {
+        sys::exact_timers();
         let mut ready = Vec::with_capacity(sys::EVENTS);
         loop {
             let timer = self.carrier.timer;
@@ -247,6 +252,9 @@ impl Lane {
                 .is_some_and(|at| sys::now() >= at || self.carrier.drained())
             {
                 return self.end();
+            }
+            if let Some(rest) = self.pace.rest(self.carrier.now) {
+                std::thread::sleep(rest);
             }
         }
     }

@@ -23,10 +23,10 @@ use crate::probe;
 use crate::shared::Shared;
 use crate::sys;
 
-use super::Lane;
 use super::carrier::is_ihu;
 use super::frames::is_frame_address;
 use super::sessions::Sessions;
+use super::{Lane, pace};
 
 /// Bytes taken from a link at once: what is opened should still be in the second-level cache when it is written (a
 /// guess).
@@ -194,8 +194,11 @@ impl Lane {
         };
         self.end_run(&mut run, buffer);
         self.deliver(buffer);
+        if at < packets * pace::SMALL_FRAME {
+            self.pace.took(packets);
+        }
         if let Some(state) = from {
-            bump(&state.figures.rx_packets, packets);
+            bump(&state.figures.rx_packets, packets as u64);
             if data > 0 {
                 self.carrier.touch(state.up.link);
             }

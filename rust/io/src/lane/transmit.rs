@@ -18,8 +18,8 @@ use crate::counters::Counter;
 use crate::events::Event;
 use crate::sys;
 
-use super::Lane;
 use super::sessions::{Sessions, Suite};
+use super::{Lane, pace};
 
 /// Where the sealed part of a data packet begins.
 pub(super) const SEALED_AT: usize = PACKET_HEADER + DATA_HEADER;
@@ -112,6 +112,7 @@ impl Lane {
                 }
             };
             self.count(Counter::TunRxBytes, length as u64);
+            self.pace.took(usize::from(length < pace::SMALL));
             let read = buffer.get_mut(..length).unwrap_or_default();
             match VirtioNetHdr::parse(read) {
                 Ok((header, packet)) => self.host_packet(header, packet),

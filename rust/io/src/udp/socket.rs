@@ -10,8 +10,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::batch;
 
-/// What the kernel may hold for us in each direction: some milliseconds at full speed.
-const BUFFER: usize = 4 << 20;
+/// What the kernel may hold for us in each direction: two milliseconds at 6 Gbit/s. More delays everything that waits
+/// behind one stream, by as much, and makes nothing faster (docs/benchmarks.md).
+const BUFFER: usize = 3 << 19;
 const EVERYWHERE: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 /// Open `count` sockets on `address`.

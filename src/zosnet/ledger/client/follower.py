@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from zosnet.ledger.client.transport import Transport
+from zosnet.ledger.comet.signed import trouble_after, trouble_of
 from zosnet.ledger.encoding import Malformed, decode
 from zosnet.ledger.engine.interface import Answer, Event
 from zosnet.ledger.genesis import DAY_MS, Genesis
-from zosnet.ledger.header import Header, SignedHeader, trouble_after, trouble_of
+from zosnet.ledger.header import Header, SignedHeader
 from zosnet.ledger.records import NameRecord, kind_of, name_key
 from zosnet.ledger.tree import verify
 from zosnet.model.errors import HostError, PeerError

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
 
+from zosnet.ledger.comet.signed import parse_signed
 from zosnet.ledger.encoding import Malformed, decode
 from zosnet.ledger.engine.interface import Answer, Block, Engine, Event, Item, Receipt
 from zosnet.ledger.genesis import Genesis
@@ -17,7 +18,7 @@ from zosnet.model.errors import HostError, PeerError, UsageError, ZosnetError
 
 T = TypeVar("T")
 
-__all__ = ["HttpTransport", "LocalTransport", "NoLedger", "Transport"]
+__all__ = ["HttpTransport", "LocalTransport", "NoLedger", "Transport", "UnixConnection"]
 
 
 class NoLedger(HostError):
@@ -104,7 +105,9 @@ class LocalTransport:
             events.close()
 
 
-class _Connection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP on the socket at `path`."""
+
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
@@ -160,12 +163,12 @@ class HttpTransport:
             )
             for each in found["items"]
         )
-        return Answer(_decoded(SignedHeader, _hex(found, "header")), items)
+        return Answer(_header(_hex(found, "header")), items)
 
     def headers(self, start: int, limit: int) -> list[SignedHeader]:
         """Headers, not checked yet."""
         found = self._ask("GET", f"/v1/ledger/headers?start={start}&limit={limit}")
-        return [_decoded(SignedHeader, bytes.fromhex(raw)) for raw in found["headers"]]
+        return [_header(bytes.fromhex(raw)) for raw in found["headers"]]
 
     def block(self, height: int) -> Block | None:
         """A block, not checked yet."""
@@ -173,7 +176,7 @@ class HttpTransport:
         if found is None:
             return None
         raws = tuple(bytes.fromhex(raw) for raw in found["transactions"])
-        return Block(_decoded(SignedHeader, _hex(found, "header")), raws)
+        return Block(_header(_hex(found, "header")), raws)
 
     def find(self, identity: bytes) -> int | None:
         """Where the other side says that a transaction is."""
@@ -182,13 +185,13 @@ class HttpTransport:
 
     def events(self, silence_s: float) -> Iterator[Event | None]:
         """Each header as it comes. Raises NoLedger after `silence_s` without one: they come every 5 s."""
-        connection = _Connection(self.path, silence_s)
+        connection = UnixConnection(self.path, silence_s)
         try:
             connection.request("POST", "/v1/ledger/subscribe")
             for line in connection.getresponse():
                 found = json.loads(line)
                 yield Event(
-                    _decoded(SignedHeader, _hex(found, "header")),
+                    _header(_hex(found, "header")),
                     tuple(bytes.fromhex(key) for key in found["changed"]),
                 )
         except (OSError, http.client.HTTPException) as error:
@@ -199,7 +202,7 @@ class HttpTransport:
             connection.close()
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        connection = _Connection(self.path, self._timeout)
+        connection = UnixConnection(self.path, self._timeout)
         payload = None if body is None else json.dumps(body).encode()
         try:
             connection.request(method, path, payload, {"Content-Type": "application/json"} if payload else {})
@@ -238,5 +241,12 @@ def _hex(document: dict[str, Any], name: str) -> bytes:
 def _decoded(kind: type[T], raw: bytes) -> T:
     try:
         return decode(kind, raw)
+    except Malformed as error:
+        raise PeerError(f"the ledger speaks nonsense: {error}") from None
+
+
+def _header(raw: bytes) -> SignedHeader:
+    try:
+        return parse_signed(raw)
     except Malformed as error:
         raise PeerError(f"the ledger speaks nonsense: {error}") from None

@@ -1,6 +1,7 @@
-"""An embedded ledger's disk: one SQLite file, one transaction a block, nothing acknowledged before.
+"""A ledger's disk: one SQLite file, one transaction a block, nothing acknowledged before.
 
-Records and pages are kept as they are now. What a block replaces goes to `old` under the block's height, so
+Records and pages are kept as they are now. What a block replaces goes to `old_record` and
+`old_pages` under the block's height, so
 that the state before it can be read, and proven, until that many blocks have passed.
 """
 
@@ -33,8 +34,8 @@ ROWS_OF_ANY_BLOCK = 10
 
 #: SQLite's pages in memory. Whoever writes finds half of what it changes of a million names; measured: with
 #: half of it, a fifth fewer operations a second. What others read is stale after the next block.
-CACHE_KIB = 65_536
-SMALL_CACHE_KIB = 4_096
+CACHE_MB = 64
+SMALL_CACHE_MB = 4
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -57,10 +58,12 @@ class Database:
     Whoever asks from further threads opens a `Snapshot`'s connection.
     """
 
-    def __init__(self, path: Path, hook: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, path: Path, hook: Callable[[str], None] = lambda _: None, *, cache_mb: int = CACHE_MB
+    ) -> None:
         self.path = path
         self._hook = hook
-        self._connection = _connect(path, CACHE_KIB)
+        self._connection = _connect(path, cache_mb)
         self._reader = _connect(path)
         self._other = _connect(path)
         self._tidier = ThreadPoolExecutor(1, "ledger-tidier")
@@ -108,15 +111,42 @@ class Database:
 
     def newest(self) -> SignedHeader | None:
         """The last header."""
+        raw = self.newest_head()
+        return None if raw is None else SignedHeader.parse(raw)
+
+    def newest_head(self) -> bytes | None:
+        """What was kept as the last block's header, as the engine wrote it."""
         row = self._connection.execute("SELECT header FROM block ORDER BY height DESC LIMIT 1").fetchone()
-        return None if row is None else SignedHeader.parse(row[0])
+        return None if row is None else row[0]
+
+    def put_state(self, block: tuple[bytes, bytes], records: Changes, pages: Changes) -> None:
+        """More of the state that a ledger begins with: height 0, before the first block."""
+        with self._connection as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            _change(connection, "record", {_place(key): value for key, value in records.items()})
+            _change(connection, "page", pages)
+            connection.execute("INSERT OR REPLACE INTO block VALUES (0, ?, ?)", block)
+        self._tidy(len(records) + len(pages))
 
     def keep(self, block: Block, ids: list[bytes], records: Changes, pages: Changes, before: Changes) -> None:
         """Keep a block and its changes, whole or not at all; `before`: what its pages were.
 
         Raises HostError if the disk refuses.
         """
-        height = block.header.header.height
+        head, body = block.header.raw, _join(block.transactions)
+        self.keep_state(block.header.header.height, (head, body), ids, records, pages, before=before)
+
+    def keep_state(
+        self,
+        height: int,
+        block: tuple[bytes, bytes],
+        ids: list[bytes],
+        records: Changes,
+        pages: Changes,
+        *,
+        before: Changes,
+    ) -> None:
+        """The same for an engine with headers of another kind, and perhaps its blocks elsewhere."""
         self._hook("before-write")
         try:
             with self._connection as connection:
@@ -136,8 +166,7 @@ class Database:
                 # A block replaces nothing that a root of KEPT_ROOTS blocks before it still needs.
                 for table in ("old_record", "old_pages"):
                     connection.execute(f"DELETE FROM {table} WHERE height <= ?", (height - KEPT_ROOTS + 1,))
-                row = (height, block.header.raw, _join(block.transactions))
-                connection.execute("INSERT INTO block VALUES (?, ?, ?)", row)
+                connection.execute("INSERT INTO block VALUES (?, ?, ?)", (height, *block))
                 _many(connection, "INSERT INTO known VALUES ", [(each, height) for each in ids])
                 self._hook("before-commit")
         except sqlite3.Error as error:
@@ -190,8 +219,8 @@ def _many(
 class Snapshot:
     """Reading beside the writer: what is read inside `at` is of one moment. For one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
-        self._connection = _connect(path)
+    def __init__(self, path: Path, *, cache_mb: int = SMALL_CACHE_MB) -> None:
+        self._connection = _connect(path, cache_mb)
 
     def close(self) -> None:
         """Give the file back."""
@@ -212,6 +241,11 @@ class Snapshot:
             "SELECT header FROM block WHERE height = coalesce(?, (SELECT max(height) FROM block))", (height,)
         ).fetchone()
         return None if row is None else SignedHeader.parse(row[0])
+
+    def top(self) -> int:
+        """The height of the last block that is kept; 0 before the first."""
+        row = self._connection.execute("SELECT coalesce(max(height), 0) FROM block").fetchone()
+        return int(row[0])
 
     def headers(self, start: int, limit: int) -> list[SignedHeader]:
         """Headers from a height on."""
@@ -256,13 +290,13 @@ class Snapshot:
         return None if row is None else bytes(row[0])
 
 
-def _connect(path: Path, cache_kib: int = SMALL_CACHE_KIB) -> sqlite3.Connection:
+def _connect(path: Path, cache_mb: int = SMALL_CACHE_MB) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30.0)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `Database._tidy`
-        connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+        connection.execute(f"PRAGMA cache_size = {-1024 * cache_mb}")  # negative means KiB
     except sqlite3.Error as error:
         raise _trouble(path, error) from None
     return connection

@@ -23,8 +23,9 @@ from zosnet.ledger.engine.batch import BatchVerifier
 from zosnet.ledger.engine.clock import Watch, now_ms, steady_ms
 from zosnet.ledger.engine.database import KEPT_ROOTS, Database, Snapshot
 from zosnet.ledger.engine.events import Events
-from zosnet.ledger.engine.home import kept_genesis, lock
+from zosnet.ledger.engine.home import kept_genesis
 from zosnet.ledger.engine.interface import Answer, Block, Event, Item, Receipt, Status
+from zosnet.ledger.engine.lock import lock
 from zosnet.ledger.engine.turns import SMALL, Envelope, Turns, Waiting
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.header import Header, SignedHeader, sign_header, transactions_hash

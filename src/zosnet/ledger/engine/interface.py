@@ -76,7 +76,7 @@ class Status:
     pending: int
     subscribers: int
     oldest_root: int  #: the lowest height that can still be proven
-    trouble: str  #: why no block is made, "" where they are
+    trouble: str  #: what is wrong: why no block is made, who voted twice; "" where all is well
 
 
 class Subscription(Protocol):

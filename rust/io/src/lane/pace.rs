@@ -1,0 +1,84 @@
+//! When a lane rests before it looks again: many small packets are worked on better in groups.
+//!
+//! A wake-up, a send call and a write of the TUN cost several times what one small packet costs. A lane that is woken
+//! for every one of them spends its share of the processor on waking, and what comes while it waits for its next
+//! share overflows the TUN's queue. Network cards moderate their interrupts for the same reason.
+
+use std::time::Duration;
+
+/// What is read at once and is no bulk, bytes.
+pub const SMALL: usize = 2048;
+/// What is a small packet of a stream, on average, bytes.
+pub const SMALL_FRAME: usize = 512;
+/// How long packets are counted before the rate is taken anew, seconds.
+const WINDOW: f64 = 0.001;
+/// Small packets a second from which on groups are worth their delay (measured: docs/benchmarks.md, "Small packets").
+const FAST: f64 = 40_000.0;
+/// A turn that took as many has its group already.
+const GROUP: usize = 32;
+/// The longest rest: 32 packets at 160,000 a second; an eighth of what the TUN's queue holds at that rate.
+const REST: Duration = Duration::from_micros(200);
+
+/// Counts small packets and decides.
+#[derive(Debug, Default)]
+pub struct Pace {
+    since: f64,
+    counted: usize,
+    turn: usize,
+    fast: bool,
+}
+
+impl Pace {
+    /// `packets` small ones were taken in this turn.
+    pub fn took(&mut self, packets: usize) {
+        self.turn += packets;
+    }
+
+    /// The turn that began at `now`, in seconds, is over: how long to rest, where that is better than to look at once.
+    pub fn rest(&mut self, now: f64) -> Option<Duration> {
+        let turn = std::mem::take(&mut self.turn);
+        self.counted += turn;
+        let passed = now - self.since;
+        if passed >= WINDOW {
+            self.fast = self.counted as f64 >= FAST * passed;
+            (self.since, self.counted) = (now, 0);
+        }
+        (self.fast && (1..GROUP).contains(&turn)).then_some(REST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FAST, GROUP, Pace, REST};
+
+    /// What is said at the end of a second with this many packets a turn and turns a second.
+    fn after(packets: usize, turns: u32) -> Option<std::time::Duration> {
+        let mut pace = Pace::default();
+        let mut last = None;
+        for turn in 1..=turns {
+            pace.took(packets);
+            last = pace.rest(f64::from(turn) / f64::from(turns));
+        }
+        last
+    }
+
+    #[test]
+    fn rests_only_while_small_packets_come_fast_and_few_at_a_time() {
+        let turns = FAST as u32;
+        assert_eq!(after(1, turns / 2), None, "slow");
+        assert_eq!(after(2, turns), Some(REST), "fast, few at a time");
+        assert_eq!(after(GROUP, turns), None, "in groups already");
+        assert_eq!(after(0, turns), None, "nothing small");
+    }
+
+    #[test]
+    fn stops_resting_a_millisecond_after_the_packets_stop_coming() {
+        let mut pace = Pace::default();
+        for turn in 0..1000 {
+            pace.took(2);
+            pace.rest(f64::from(turn) * 1e-5);
+        }
+        pace.took(1);
+        assert_eq!(pace.rest(0.02), None);
+    }
+}

@@ -1,0 +1,113 @@
+"""How long traffic stops when a path is lost, or a host sleeps: with the real nodes of a grid.
+
+`lose_a_path` sends a file over TCP and a beat of datagrams from a to b on the grid of `two_paths`, takes
+the better path away, and measures the longest silence of each.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zosnet.lab.ask import answers, beating, route_count
+from zosnet.lab.feeder import feed
+from zosnet.lab.grid import Grid
+from zosnet.lab.measure import Beat
+from zosnet.lab.node import Wishes
+from zosnet.lab.payload import Payload
+from zosnet.lab.transfer import Transfer
+from zosnet.lab.two_paths import TwoPaths, meet, start
+from zosnet.lab.wait import until
+
+MIB = 1 << 20
+FILE = 32 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What became of the traffic, in ms; and whether the file is whole and took the other path."""
+
+    datagrams_ms: float
+    tcp_ms: float
+    is_whole: bool
+    has_moved: bool
+
+
+def kill_relay(paths: TwoPaths) -> None:
+    """The relay's process ends: its sockets are closed, so that stream links learn of it at once."""
+    paths.nodes["r1"].kill()
+
+
+def cut_near(paths: TwoPaths) -> None:
+    """The link at a carries nothing any more; nobody is told."""
+    paths.better.cut()
+
+
+def lose_a_path(grid: Grid, what: Callable[[TwoPaths], None], proto: str, routes: int) -> Loss:
+    """Take the better of two paths away by `what`, with so many routes installed that have to move as well.
+
+    Raises:
+        LabError: the grid didn't come up, or the traffic never came back.
+    """
+    # A datagram link costs less of itself, so the longer path must be less long to be feasible.
+    paths = TwoPaths(grid, delay_ms=5 if proto == "tcp" else 4, proto=proto)
+    a, b = paths.nodes["a"], paths.nodes["b"]
+    start(list(paths.nodes.values()))
+    feed(b.host, routes)
+    until("a has all routes", lambda: route_count(a) >= routes + 3, within=60.0, seen=lambda: route_count(a))
+    paths.prefer_better()
+    beat = beating(a, b)
+    sent = Payload(a.host, "sent", FILE, in_memory=True)
+    came = Payload(b.host, "came", FILE, in_memory=True)
+    digest = sent.fill(FILE)
+    transfer = Transfer(a.host, sent.path, b.host, came.path, b.address, mbit=100)
+    until("a third has arrived", lambda: transfer.received() > FILE // 3)
+    since = paths.carried()
+    what(paths)
+    before = answers(beat)
+    arrived = transfer.finish()
+    until("the beat goes on", lambda: answers(beat) > before + 200)
+    beat.stop()
+    has_moved = paths.busier(since) is paths.worse
+    until(
+        "all routes have moved",
+        lambda: route_count(a) >= routes + 2,
+        within=20.0,
+        seen=lambda: route_count(a),
+    )
+    return Loss(
+        Beat.of(beat.records()).longest(),
+        arrived.longest_silence(arrived.began),
+        came.digest() == digest,
+        has_moved,
+    )
+
+
+def sleep_and_wake(grid: Grid, proto: str, seconds: float) -> float:
+    """Two linked nodes, one stopped for so long; the seconds from its waking until a beat is answered again.
+
+    To its neighbour a stopped process is what a sleeping host is: no word from it, and its sockets stay.
+    """
+    for name in ("a", "b"):
+        grid.host(name)
+    link = grid.link("a", "b")
+    a, b = grid.node("a"), grid.node("b", wishes=Wishes(peers=[link.url("a", proto)]))
+    start([a, b])
+    meet([a, b])
+    beat = beating(a, b, every_ms=10)
+    os.kill(b.pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    before = answers(beat)
+    os.kill(b.pid, signal.SIGCONT)
+    woke = time.monotonic()
+    # Answers to what waited in queues are no sign of life: a datagram that was sent after the waking is.
+    until(
+        "the beat is answered again",
+        lambda: any(sent > woke for _, sent, _ in Beat.of(beat.records()).replies[before:]),
+    )
+    first = min(got for _, sent, got in Beat.of(beat.records()).replies if sent > woke)
+    beat.stop()
+    return first - woke

@@ -1,0 +1,397 @@
+"""The engine of several operators, as `interface.Engine` wants it.
+
+A transaction's way: `submit` judges it here; what is good goes to CometBFT in an envelope, together with what
+others submitted meanwhile; a block has it, the application keeps the block, and the receipt is given.
+
+What is proven lags a block behind: CometBFT's header of block n has the root after block n − 1. Where a block
+changed anything the next follows at once, so `query` waits for it, for a moment.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+from zosnet.ledger.client.comet import fetch
+from zosnet.ledger.comet.abci import Misbehavior
+from zosnet.ledger.comet.envelope import MOST_BYTES, MOST_IN_ENVELOPE, pack
+from zosnet.ledger.comet.signed import chain_name
+from zosnet.ledger.encoding import Malformed, encode
+from zosnet.ledger.engine.cometbft.application import Application, Done
+from zosnet.ledger.engine.cometbft.headers import Headers
+from zosnet.ledger.engine.cometbft.home import Home
+from zosnet.ledger.engine.cometbft.pending import Pending, Submission
+from zosnet.ledger.engine.cometbft.process import Supervisor
+from zosnet.ledger.engine.cometbft.rpc import Rpc
+from zosnet.ledger.engine.cometbft.server import Server
+from zosnet.ledger.engine.database import KEPT_ROOTS, Database, Snapshot
+from zosnet.ledger.engine.embedded import MOST_QUERIED, now_ms
+from zosnet.ledger.engine.events import Events
+from zosnet.ledger.engine.interface import Answer, Block, Event, Item, Receipt, Status
+from zosnet.ledger.engine.lock import lock
+from zosnet.ledger.header import SignedHeader
+from zosnet.ledger.state import Result
+from zosnet.ledger.transaction import SignedTransaction
+from zosnet.ledger.tree import prove
+from zosnet.model.errors import HostError, UsageError
+
+__all__ = ["Comet"]
+
+MOST_PENDING = 20_000
+#: A wrong signature costs as much as a good one: so many end a turn, and others have theirs.
+MOST_WRONG_SIGNATURES = 4
+#: After this long without a block of it nobody knows what becomes of a transaction. A guess.
+GIVE_UP_S = 25.0
+#: A query waits this long for the header that proves the newest state; it comes within two blocks.
+PROOF_S = 3.0
+CHECK_S = 0.5
+#: Of the connection that writes and of the one that answers: a validator is to need at most 200 MB, and
+#: CometBFT takes a third of that.
+CACHE_MB = 12
+_IN_CACHE = "already exists in cache"
+"""CometBFT's words for an envelope that waits already."""
+#: A block comes every 5 s.
+STALLED_MS = 15_000
+
+
+class Comet:
+    """One operator's node of a ledger: our process and CometBFT's, in one directory."""
+
+    def __init__(
+        self,
+        directory: Path,
+        home: Home,
+        program: Path,
+        *,
+        clock: Callable[[], int] = now_ms,
+        hook: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.genesis, self.home = home.genesis, home
+        self._clock = clock
+        self._lock_file = lock(directory)
+        try:
+            self._database = Database(directory / "ledger.sqlite", hook, cache_mb=CACHE_MB)
+            _check_genesis(self._database, home)
+            self.application = Application(
+                home.genesis,
+                self._database,
+                chain_name=chain_name(home.genesis),
+                clock=clock,
+                hook=hook,
+                on_done=self._on_done,
+                on_refused=self._on_refused,
+                on_misbehavior=self._on_misbehavior,
+            )
+            self._snapshot = Snapshot(directory / "ledger.sqlite", cache_mb=CACHE_MB)
+            self._headers = Headers(directory / "headers.sqlite", home.genesis.chain)
+            home.write()
+            self._server = Server(home.abci, self.application.handle, self._on_trouble)
+        except BaseException:
+            self._lock_file.close()
+            raise
+        self._reading = threading.Lock()
+        self._rpc = Rpc(home.rpc)
+        self._supervisor = Supervisor(program, home.directory, home.rpc, self._on_end)
+        self._pending = Pending()
+        self._queue: deque[Submission] = deque()
+        self._queued = 0
+        self._wake = threading.Condition()
+        self._proven = threading.Condition()
+        self._committed = self.application.kept.height
+        self._changed: dict[int, tuple[bytes, ...]] = {}
+        self._subscribers: set[Events] = set()
+        self._trouble = "CometBFT is starting"
+        self.misbehavior = ""
+        self._is_stopping = False
+        self._threads = [
+            threading.Thread(target=self._send, name="sender", daemon=True),
+            threading.Thread(target=self._follow, name="headers", daemon=True),
+        ]
+
+    def start(self) -> Comet:
+        """Start both processes' work. Blocks come once more than two thirds of the operators are there."""
+        self._supervisor.start()
+        for each in self._threads:
+            each.start()
+        return self
+
+    def close(self) -> None:
+        """End CometBFT, then give everything back. What is pending fails."""
+        with self._wake:
+            self._is_stopping = True
+            self._wake.notify_all()
+        with self._proven:
+            self._proven.notify_all()
+        self._supervisor.close()
+        self._server.close()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+        stopping = HostError("the ledger is stopping")
+        self._pending.fail(stopping)
+        for submission in self._queue:
+            submission.fail(stopping)
+        for each in list(self._subscribers):
+            each.close()
+        with self._reading:
+            self._snapshot.close()
+        self._headers.close()
+        with self.application.lock:
+            self._database.close()
+        self._lock_file.close()
+
+    # What anybody may want: see `interface.Engine`.
+
+    def submit(self, transactions: list[bytes]) -> Future[list[Receipt]]:
+        """Put an envelope in order. The future fails with HostError where no block has it for long."""
+        submission = Submission(len(transactions))
+        if not transactions:
+            submission.future.set_result([])
+        with self._wake:
+            if self._is_stopping:
+                submission.fail(HostError("the ledger is stopping"))
+                return submission.future
+            if self._queued + len(self._pending) + len(transactions) > MOST_PENDING:
+                for index in range(len(transactions)):
+                    submission.settle(index, Receipt(bytes(32), "busy", "too many transactions are pending"))
+                return submission.future
+        for index, raw in enumerate(transactions):
+            try:
+                submission.waiting.append((index, SignedTransaction.parse(raw)))
+            except Malformed as error:
+                submission.settle(index, Receipt(bytes(32), "malformed", str(error)))
+        with self._wake:
+            if submission.waiting:
+                self._queue.append(submission)
+                self._queued += len(submission.waiting)
+                self._wake.notify()
+        return submission.future
+
+    def query(self, keys: list[bytes], height: int | None = None) -> Answer:
+        """Records with proofs, as of the root that a header has: the state after the block before it."""
+        if len(keys) > MOST_QUERIED:
+            raise UsageError(f"at most {MOST_QUERIED} records can be asked for at once")
+        header = self._newest_proof() if height is None else self._header(height)
+        with self._reading, self._snapshot.moment():
+            top = self._snapshot.top()
+            at = header.header.height - 1
+            if not top - KEPT_ROOTS < at <= top:
+                raise UsageError(
+                    f"the state that header {at + 1} is for can't be proven",
+                    remedy=f"ask for one of {max(2, top - KEPT_ROOTS + 2)} to {top + 1}",
+                )
+            return Answer(header, tuple(self._item(key, at, top) for key in keys))
+
+    def _item(self, key: bytes, at: int, top: int) -> Item:
+        proof = prove(lambda prefix: self._snapshot.page(prefix, at, top), key)
+        return Item(key, self._snapshot.record(key, at, top), proof)
+
+    def _newest_proof(self) -> SignedHeader:
+        """The newest header; where its root isn't that of the newest state, the next, if it comes soon."""
+        root = self.application.kept.root
+
+        def is_there() -> bool:
+            newest = self._headers.newest
+            return self._is_stopping or (newest is not None and newest.header.root == root)
+
+        with self._proven:
+            self._proven.wait_for(is_there, PROOF_S)
+        newest = self._headers.newest
+        if newest is None:
+            raise HostError("there is no block yet", remedy=self._trouble or "wait until others have started")
+        return newest
+
+    def _header(self, height: int) -> SignedHeader:
+        found = self._headers.range(height, 1)
+        if not found or found[0].header.height != height:
+            raise UsageError(f"there is no header {height}")
+        return found[0]
+
+    def subscribe(self, notify: Callable[[], None] = lambda: None) -> Events:
+        """Hear of each header from now on, and of what the block before it changed."""
+        events = Events(self._subscribers.discard, notify)
+        self._subscribers.add(events)
+        return events
+
+    def status(self) -> Status:
+        """How it is."""
+        newest = self._headers.newest
+        height = newest.header.height if newest else 0
+        time_ms = newest.header.time_ms if newest else self.genesis.time_ms
+        age_ms = self._clock() - time_ms
+        stalled = "" if age_ms < STALLED_MS else "no block comes: are more than 2/3 of the operators there?"
+        return Status(
+            engine="cometbft", chain=self.genesis.chain, height=height, time_ms=time_ms,
+            age_ms=age_ms, root=newest.header.root if newest else self.application.kept.root,
+            pending=self._queued + len(self._pending), subscribers=len(self._subscribers),
+            oldest_root=max(1, height - KEPT_ROOTS + 2),
+            trouble="; ".join(text for text in (self._trouble, stalled, self.misbehavior) if text),
+        )  # fmt: skip
+
+    def headers(self, start: int, limit: int) -> list[SignedHeader]:
+        """Headers from a height on."""
+        return list(self._headers.range(start, limit))
+
+    def block(self, height: int) -> Block | None:
+        """A block as it was recorded: CometBFT has it."""
+        found = self._headers.range(height, 1)
+        if not found or found[0].header.height != height:
+            return None
+        return Block(found[0], self._rpc.transactions(height))
+
+    def find(self, identity: bytes) -> int | None:
+        """The height of the block that a transaction is in."""
+        with self._reading:
+            return self._snapshot.find(identity)
+
+    # The thread that sends.
+
+    def _send(self) -> None:
+        while True:
+            with self._wake:
+                while not self._queue and not self._is_stopping:
+                    self._wake.wait()
+                if self._is_stopping:
+                    return
+                taken = self._take()
+            good = self._judge(taken)
+            if good:
+                self._broadcast(good)
+
+    def _take(self) -> list[tuple[Submission, int, SignedTransaction]]:
+        """The next transactions: one of each submission in turn, so that a large one delays no small one."""
+        taken: list[tuple[Submission, int, SignedTransaction]] = []
+        size = 1
+        while self._queue and len(taken) < MOST_IN_ENVELOPE:
+            submission = self._queue.popleft()
+            if submission.waiting:
+                index, signed = submission.waiting[0]
+                size += 4 + len(signed.raw)
+                if size > MOST_BYTES:
+                    self._queue.appendleft(submission)
+                    break
+                submission.waiting.popleft()
+                taken.append((submission, index, signed))
+                self._queued -= 1
+            if submission.waiting:
+                self._queue.append(submission)
+        return taken
+
+    def _judge(self, taken: list[tuple[Submission, int, SignedTransaction]]) -> list[SignedTransaction]:
+        good: list[SignedTransaction] = []
+        wrong = 0
+        for number, (submission, index, signed) in enumerate(taken):
+            if wrong >= MOST_WRONG_SIGNATURES:
+                self._put_back(taken[number:])
+                break
+            identity = signed.id
+            if not self._pending.add(identity, submission, index):
+                continue
+            result = self.application.admit(signed)
+            if result.is_done:
+                good.append(signed)
+                continue
+            wrong += result.reason == "signature"
+            self._pending.settle(identity, Receipt(identity, result.reason, result.text))
+        return good
+
+    def _put_back(self, taken: list[tuple[Submission, int, SignedTransaction]]) -> None:
+        with self._wake:
+            for submission, index, signed in reversed(taken):
+                if not submission.waiting:
+                    self._queue.append(submission)
+                submission.waiting.appendleft((index, signed))
+            self._queued += len(taken)
+
+    def _broadcast(self, good: list[SignedTransaction]) -> None:
+        envelope = pack(signed.raw for signed in good)
+        ends = time.monotonic() + GIVE_UP_S / 2
+        while not self._is_stopping:
+            try:
+                refusal = self._rpc.broadcast(envelope)
+            except HostError as error:
+                if time.monotonic() < ends:  # it is starting again, perhaps
+                    time.sleep(0.1)
+                    continue
+                refusal = error.message
+            except Exception as error:
+                refusal = str(error)
+            if refusal and _IN_CACHE not in refusal:
+                for signed in good:
+                    self._pending.settle(signed.id, Receipt(signed.id, "busy", refusal))
+            return
+
+    # What the application tells, in its threads.
+
+    def _on_done(self, done: Done) -> None:
+        height = done.kept.height
+        for identity, epoch in done.epochs.items():
+            self._pending.settle(identity, Receipt(identity, height=height, epoch=epoch))
+        self._changed[height] = done.changed
+        self._changed.pop(height - KEPT_ROOTS, None)
+        with self._wake:
+            self._committed = height
+            self._wake.notify_all()
+
+    def _on_refused(self, identity: bytes, result: Result) -> None:
+        self._pending.settle(identity, Receipt(identity, result.reason, result.text))
+
+    def _on_misbehavior(self, found: Misbehavior) -> None:
+        who = found.validator.address.hex() if found.validator else "somebody"
+        self.misbehavior = f"operator {who} signed two things at height {found.height}"
+
+    def _on_trouble(self, error: Exception) -> None:
+        self._trouble = str(error)
+
+    def _on_end(self, text: str) -> None:
+        self._trouble = text
+
+    # The thread that follows the headers.
+
+    def _follow(self) -> None:
+        while not self._is_stopping:
+            try:
+                self._catch_up()
+            except Exception as error:
+                if not self._trouble and not self._is_stopping:
+                    self._trouble = str(error)
+                time.sleep(0.1)
+            self._pending.fail(
+                HostError(
+                    f"no block has it after {GIVE_UP_S:.0f} s; it may still be carried out",
+                    remedy="look at `zosnet ledger status`: are more than two thirds of the operators there?",
+                ),
+                older_than_s=GIVE_UP_S,
+            )
+            with self._wake:
+                if self._committed <= self._headers.top() and not self._is_stopping:
+                    self._wake.wait(CHECK_S)
+
+    def _catch_up(self) -> None:
+        """Fetch the headers up to the last block that is kept."""
+        for height in range(self._headers.top() + 1, self._committed + 1):
+            if self._is_stopping:
+                return
+            block = fetch(self._rpc, height)
+            with self._proven:
+                signed = self._headers.put(block)
+                self._proven.notify_all()
+            self._trouble = ""
+            event = Event(signed, self._changed.get(height - 1, ()))
+            for each in list(self._subscribers):
+                each.put(event)
+
+
+def _check_genesis(database: Database, home: Home) -> None:
+    if home.operator.public not in home.genesis.operators:
+        raise HostError("this key is none of the ledger's operators'", remedy="use the key it was made for")
+    kept = database.meta("genesis")
+    if kept is None:
+        database.set_meta("engine", b"cometbft")
+        database.set_meta("genesis", encode(home.genesis))
+    elif kept != encode(home.genesis) or database.meta("engine") != b"cometbft":
+        raise HostError("there is another ledger here", remedy="name another directory")

@@ -1,0 +1,166 @@
+"""The vectors of sessions, computed again from docs/protocols/session.md with other primitives.
+
+The Rust tests make the same file; here Noise, the offers, the macs, the cookie, the key schedule and the
+frames are written down a second time, in the words of the page. Only b's address is taken from the file.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from hashlib import blake2s
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "rust/core/tests/vectors/session.txt"
+PAGE = ROOT / "docs/protocols/session.md"
+VECTORS = {
+    name: bytes.fromhex(value)
+    for name, value in (line.split() for line in FILE.read_text().splitlines() if not line.startswith("#"))
+}
+CHACHA, AES = 1, 2
+NAMES = {CHACHA: "chacha", AES: "aes"}
+
+
+def counting(first: int, length: int = 32) -> bytes:
+    return bytes((first + at) % 256 for at in range(length))
+
+
+A, B = counting(0x01), counting(0x21)
+A_EPHEMERAL, A_INDEX = counting(0x40), counting(0x60, 4)
+B_EPHEMERAL, B_INDEX = counting(0xC0), counting(0xE0, 4)
+COOKIE_SECRET, COOKIE_NONCE = counting(0xE4), counting(0x04, 24)
+"""The asked node's next random bytes, after a handshake that used up its rate."""
+
+SOURCE = IPv4Address("192.0.2.1").packed + (9652).to_bytes(2)
+ENTRIES = bytes.fromhex("8004 60010203 4001 00")
+"""A packet of four bytes, partial, and an empty padding entry, which is extended."""
+
+
+def public(secret: bytes) -> bytes:
+    return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+
+
+def agree(secret: bytes, key: bytes) -> bytes:
+    return X25519PrivateKey.from_private_bytes(secret).exchange(X25519PublicKey.from_public_bytes(key))
+
+
+def mac(key: bytes, data: bytes) -> bytes:
+    return blake2s(data, key=key, digest_size=16).digest()
+
+
+def mac1(receiver: bytes, data: bytes) -> bytes:
+    return mac(blake2s(b"zosnet session mac1 v1" + receiver).digest(), data)
+
+
+def offer(ciphers: int, index: bytes = b"") -> bytes:
+    """What an end says of itself: two lanes, frames of any length; a response has its index, extension 1."""
+    extension = b"\x01" + len(index).to_bytes(2) + index if index else b""
+    return bytes([1, ciphers, 2, 0]) + (0xFFFF).to_bytes(2) + bytes(2) + extension
+
+
+class Symmetric:
+    """Section 5.2 of the Noise specification, with ChaChaPoly and BLAKE2s, for the end that writes."""
+
+    def __init__(self, name: str, prologue: bytes) -> None:
+        self.h = self.ck = blake2s(name.encode()).digest()
+        self.key = b""
+        self.mix_hash(prologue)
+
+    def mix_hash(self, data: bytes) -> None:
+        self.h = blake2s(self.h + data).digest()
+
+    def hkdf(self, material: bytes) -> tuple[bytes, bytes]:
+        temp = hmac.digest(self.ck, material, "blake2s")
+        first = hmac.digest(temp, b"\x01", "blake2s")
+        return first, hmac.digest(temp, first + b"\x02", "blake2s")
+
+    def mix_key(self, material: bytes) -> None:
+        self.ck, self.key = self.hkdf(material)
+
+    def clear(self, data: bytes) -> bytes:
+        self.mix_hash(data)
+        return data
+
+    def sealed(self, plain: bytes) -> bytes:
+        # No key of this pattern seals twice, so every nonce is 0.
+        return self.clear(ChaCha20Poly1305(self.key).encrypt(bytes(12), plain, self.h))
+
+
+class Shaken(NamedTuple):
+    """Both messages in front of their macs, and the roots from a to b and back."""
+
+    initiation: bytes
+    response: bytes
+    roots: tuple[bytes, bytes]
+
+
+def shake(cipher: int) -> Shaken:
+    endpoint = VECTORS[f"{NAMES[cipher]}-initiation"][8:24]
+    header = bytes.fromhex("01010000") + A_INDEX + endpoint
+    noise = Symmetric("Noise_IK_25519_ChaChaPoly_BLAKE2s", b"zosnet session v1" + header)
+    noise.mix_hash(public(B))
+    initiation = header + noise.clear(public(A_EPHEMERAL))
+    noise.mix_key(agree(A_EPHEMERAL, public(B)))
+    initiation += noise.sealed(public(A))
+    noise.mix_key(agree(A, public(B)))
+    initiation += noise.sealed(offer(CHACHA | cipher))
+    response = bytes.fromhex("02010000") + B_INDEX + A_INDEX + noise.clear(public(B_EPHEMERAL))
+    noise.mix_key(agree(B_EPHEMERAL, public(A_EPHEMERAL)))
+    noise.mix_key(agree(B_EPHEMERAL, public(A)))
+    response += noise.sealed(offer(cipher, B_INDEX))
+    return Shaken(initiation, response, noise.hkdf(b""))
+
+
+def frame(cipher: int, root: bytes, receiver: bytes, lane: int) -> bytes:
+    """The first frame of a lane."""
+    key = blake2s(b"zosnet session transport v1" + bytes([cipher]), key=root).digest()
+    header = bytes.fromhex("04000000") + receiver + bytes([lane]) + bytes(7)
+    aead = AESGCM(key) if cipher == AES else ChaCha20Poly1305(key)
+    return header + aead.encrypt(bytes(4) + header[8:], ENTRIES, header)
+
+
+@pytest.mark.parametrize("cipher", NAMES)
+def test_both_messages_are_those_of_the_page(cipher: int) -> None:
+    shaken = shake(cipher)
+    initiation = shaken.initiation + mac1(public(B), shaken.initiation) + bytes(16)
+    response = shaken.response + mac1(public(A), shaken.response)
+    assert VECTORS[f"{NAMES[cipher]}-initiation"] == initiation
+    assert VECTORS[f"{NAMES[cipher]}-response"] == response
+    assert (len(initiation), len(response)) == (160, 91)
+
+
+@pytest.mark.parametrize("cipher", NAMES)
+def test_frames_are_sealed_with_the_keys_of_the_handshake(cipher: int) -> None:
+    there, back = shake(cipher).roots
+    assert VECTORS[f"{NAMES[cipher]}-frame"] == frame(cipher, there, B_INDEX, 0)
+    assert VECTORS[f"{NAMES[cipher]}-frame-back"] == frame(cipher, back, A_INDEX, 1)
+
+
+def test_the_cookie_and_the_initiation_that_shows_it() -> None:
+    covered = shake(CHACHA).initiation
+    first_mac = mac1(public(B), covered)
+    cookie = mac(COOKIE_SECRET, SOURCE)
+    key = blake2s(COOKIE_NONCE, key=blake2s(b"zosnet session cookie v1" + public(B)).digest()).digest()
+    sealed = ChaCha20Poly1305(key).encrypt(bytes(12), cookie, first_mac)
+    assert VECTORS["cookie-reply"] == bytes.fromhex("03010000") + A_INDEX + COOKIE_NONCE + sealed
+    second_mac = mac(cookie + bytes(16), covered + first_mac)
+    assert VECTORS["initiation-with-mac2"] == covered + first_mac + second_mac
+
+
+def test_the_hint() -> None:
+    assert VECTORS["unknown"] == bytes.fromhex("05010000 01020304")
+
+
+def test_the_page_shows_the_bytes_of_the_file() -> None:
+    block = PAGE.read_text().split("## Vectors")[1].split("```text\n")[1].split("```")[0]
+    shown = dict(re.findall(r"^(\S+)\n((?:  [0-9a-f]+\n)+)", block, re.M))
+    assert {name: bytes.fromhex(digits) for name, digits in shown.items()} == {
+        name: value for name, value in VECTORS.items() if not name.startswith("aes-")
+    }

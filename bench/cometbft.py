@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.ledger import NAMES_EACH, percentile
+from zosnet._core import fold_page
 from zosnet.cli.ledger_operators import membership_file, signers_of
 from zosnet.ledger.client.desk import Desk
 from zosnet.ledger.client.follower import Follower
@@ -83,7 +84,7 @@ class Validators:
         database = Database(first)
         database.set_meta("engine", b"cometbft")
         database.set_meta("genesis", encode(self.genesis))
-        tree = Tree(database.page)
+        tree = Tree(database.page, fold=fold_page)
         expires, genesis = now_ms() + self.genesis.parameters.lease_ms, self.genesis
         for start in range(0, names, 20_000):
             records: dict[bytes, bytes | None] = {}

@@ -1,34 +1,41 @@
-"""`python -m bench.ledger`: what an embedded ledger does a second, and how long a lookup takes.
+"""`python -m bench.ledger`: what an embedded ledger does a second, how long lookups take, what floods do.
 
     load       names put into a new ledger, so that the rest is measured on a full one
+    restart    the time from the start of the ledger's process to its first answer
     submit     operations signed on their own, from many accounts, in unsigned envelopes of a few, by several
                clients at once, for some seconds; a client waits for its envelopes' acknowledgements
-    lookup     a record with its proof, from random names
-    flood      what one client waits for while another sends wrong signatures without end
-    restart    the time until a ledger that was closed answers again
+    flood      what one client waits for, alone and beside floods: of wrong signatures, of one account's
+               operations, of a thousand accounts'
+    memory     the most that the ledger's process has had
+    lookup     a record with its proof, from random names, in the process
 
-Signing is done before the clock starts; signatures, rules, tree and disk are measured, in one process.
+The ledger is a process of its own, with its API on a unix socket; its clients are this one. Signing is done
+before the clock starts.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import functools
+import itertools
 import json
+import multiprocessing
 import os
 import random
-import resource
 import shutil
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from zosnet.api.ledger_daemon import SWITCH_S
+from zosnet.api.ledger_daemon import SWITCH_S, serve
+from zosnet.ledger.client.transport import HttpTransport
 from zosnet.ledger.encoding import encode
 from zosnet.ledger.engine.embedded import Embedded, now_ms
 from zosnet.ledger.engine.interface import Block
@@ -59,6 +66,37 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
+class Shared:
+    """One iterator for several threads."""
+
+    def __init__(self, items: Iterable[list[bytes]]) -> None:
+        self._items, self._lock = iter(items), threading.Lock()
+
+    def __iter__(self) -> Shared:
+        return self
+
+    def __next__(self) -> list[bytes]:
+        with self._lock:
+            return next(self._items)
+
+
+def _at_once(works: list[Callable[[], None]]) -> None:
+    with ThreadPoolExecutor(len(works)) as pool:
+        for each in [pool.submit(work) for work in works]:
+            each.result()
+
+
+def _operations(wallets: list[Wallet], number: int, what: bytes) -> list[bytes]:
+    """So many operations of these accounts, in turn."""
+    raws = []
+    for each in range(number):
+        wallet = wallets[each % len(wallets)]
+        operation = PutGateway(_signer(each, what).public, 0, GatewayBody(()))
+        raws.append(wallet.transaction(operation, now_ms(), life_ms=3_600_000).raw)
+        wallet.done()
+    return raws
+
+
 class Bench:
     """A ledger in a directory of its own."""
 
@@ -87,7 +125,8 @@ class Bench:
         if (self.directory / "ledger.sqlite").exists():
             return
         ledger = Embedded(self.directory, OPERATOR, genesis=self.genesis)
-        ledger._make_block([])  # its thread doesn't run, and so makes none meanwhile
+        ledger._make_block(allow_empty=True)  # its thread doesn't run, and so makes none meanwhile
+        ledger._land()
         expires = now_ms() + self.genesis.parameters.lease_ms
         for start in range(0, self.arguments.names, 20_000):
             records: dict[bytes, bytes | None] = {}
@@ -102,26 +141,20 @@ class Bench:
             _keep(ledger, records)
         ledger.close()
 
-    def accounts(self, ledger: Embedded) -> list[Wallet]:
+    def accounts(self, way: HttpTransport) -> list[Wallet]:
         """Open the accounts that will sign."""
         wallets = [
-            Wallet(self.genesis, [_signer(number, self._run)]) for number in range(self.arguments.accounts)
+            Wallet(self.genesis, [_signer(number, self._run)])
+            for number in range(self.arguments.accounts + 2)
         ]
         now = now_ms()
         raws = [wallet.transaction(wallet.opening(Stamp(wallet.chain, 0)), now).raw for wallet in wallets]
         for start in range(0, len(raws), 5000):
-            receipts = ledger.submit(raws[start : start + 5000]).result()
+            receipts = way.submit(raws[start : start + 5000])
             assert all(receipt.is_done for receipt in receipts), receipts[0]
         for wallet in wallets:
             wallet.done()
         return wallets
-
-    def fresh(self, ledger: Embedded) -> Wallet:
-        """One more open account."""
-        wallet = Wallet(self.genesis, [_signer(-1, self._run)])
-        ledger.submit([wallet.transaction(wallet.opening(Stamp(wallet.chain, 0)), now_ms()).raw]).result()
-        wallet.done()
-        return wallet
 
     def envelopes(self, wallets: list[Wallet], seconds: float) -> list[list[list[bytes]]]:
         """Signed operations for each client, enough for the time: every client has accounts of its own."""
@@ -141,76 +174,81 @@ class Bench:
             made.append([raws[at : at + size] for at in range(0, len(raws), size)])
         return made
 
-    def submit(self, ledger: Embedded, envelopes: list[list[list[bytes]]]) -> None:
+    def submit(self, way: HttpTransport, envelopes: list[list[list[bytes]]]) -> None:
         """All clients at once, each with so many envelopes under way, for the time."""
-        done = [0] * len(envelopes)
         delays: list[float] = []
-        ends = time.perf_counter() + self.arguments.seconds
-        started, before = time.perf_counter(), time.process_time()
-        height = ledger.status().height
+        done: list[int] = []
+        started, height = time.perf_counter(), way.status()["height"]
+        ends = started + self.arguments.seconds
 
-        def client(number: int) -> None:
-            under_way: list[tuple[float, Any]] = []
-            for envelope in envelopes[number]:
-                if time.perf_counter() >= ends:
-                    break
-                under_way.append((time.perf_counter(), ledger.submit(envelope)))
-                if len(under_way) >= self.arguments.depth:
-                    settle(number, *under_way.pop(0))
-            for each in under_way:
-                settle(number, *each)
+        def client(mine: Shared) -> None:
+            for envelope in mine:
+                sent = time.perf_counter()
+                if sent >= ends:
+                    return
+                receipts = way.submit(envelope)
+                assert all(receipt.is_done for receipt in receipts), receipts[0]
+                delays.append(time.perf_counter() - sent)
+                done.append(len(receipts))
 
-        def settle(number: int, sent: float, future: Any) -> None:
-            receipts = future.result()
-            assert all(receipt.is_done for receipt in receipts), receipts[0]
-            delays.append(time.perf_counter() - sent)
-            done[number] += len(receipts)
-
-        threads = [threading.Thread(target=client, args=[number]) for number in range(len(envelopes))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        # Envelopes of one client are in turn, so those under way at once are of different accounts.
+        lines = [Shared(mine) for mine in envelopes]
+        _at_once([functools.partial(client, line) for line in lines for _ in range(self.arguments.depth)])
         taken = time.perf_counter() - started
         self.result |= {
             "operations": sum(done), "seconds": round(taken, 2),
             "operations_a_second": round(sum(done) / taken),
-            "cpu_us_an_operation": round((time.process_time() - before) / sum(done) * 1e6),
             "envelope_p50_ms": round(percentile(delays, 0.5) * 1000, 1),
             "envelope_p95_ms": round(percentile(delays, 0.95) * 1000, 1),
-            "blocks": ledger.status().height - height,
+            "blocks": way.status()["height"] - height,
         }  # fmt: skip
 
-    def flood(self, ledger: Embedded, wallet: Wallet) -> None:
-        """What one client waits for, alone, and beside another that sends wrong signatures all the time."""
-        self.result["alone_p50_ms"], self.result["alone_p95_ms"] = self._waits(ledger, wallet, 0)
-        good = wallet.transaction(RotateKeys(wallet.keys), now_ms()).raw
+    def floods(self, way: HttpTransport, wallets: list[Wallet]) -> None:
+        """What one client waits for, alone, and beside others that send without end."""
+        mine, other, *many = wallets
+        self._waits("alone", way, mine, 0)
+        good = other.transaction(RotateKeys(other.keys), now_ms()).raw
         wrong = [good[:-1] + bytes([good[-1] ^ 1 + number % 250]) for number in range(500)]
-        is_over = threading.Event()
+        floods = {
+            "wrong_signatures": itertools.repeat(wrong),
+            "one_account": iter([_operations([other], 1000, b"%d" % number) for number in range(8)]),
+            "thousand_accounts": iter([_operations(many, 1000, b"many%d" % number) for number in range(8)]),
+        }
+        for number, (name, envelopes) in enumerate(floods.items(), 1):
+            is_over, line = threading.Event(), Shared(envelopes)
 
-        def send() -> None:
-            while not is_over.is_set():
-                ledger.submit(wrong).result()
+            def send(line: Shared = line, is_over: threading.Event = is_over) -> None:
+                for envelope in line:
+                    if is_over.is_set():
+                        return
+                    way.submit(envelope)
 
-        thread = threading.Thread(target=send)
-        thread.start()
-        try:
-            self.result["flooded_p50_ms"], self.result["flooded_p95_ms"] = self._waits(ledger, wallet, 200)
-        finally:
-            is_over.set()
-            thread.join()
+            threads = [threading.Thread(target=send) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            try:
+                self._waits(name, way, mine, number * 1000)
+                self.result[f"{name}_lasted"] = all(thread.is_alive() for thread in threads)
+            finally:
+                is_over.set()
+                for thread in threads:
+                    thread.join()
 
-    def _waits(self, ledger: Embedded, wallet: Wallet, first: int) -> tuple[float, float]:
+    def _waits(self, name: str, way: HttpTransport, wallet: Wallet, first: int) -> None:
         taken = []
-        for number in range(first, first + 200):
+        for number in range(first, first + 100):
             operation = PutGateway(_signer(number, b"flood").public, 0, GatewayBody(()))
             raw = wallet.transaction(operation, now_ms()).raw
             started = time.perf_counter()
-            (receipt,) = ledger.submit([raw]).result()
+            (receipt,) = way.submit([raw])
             taken.append(time.perf_counter() - started)
             assert receipt.is_done, receipt
             wallet.done()
-        return round(percentile(taken, 0.5) * 1000, 1), round(percentile(taken, 0.95) * 1000, 1)
+        for share, what in ((0.5, "p50"), (0.95, "p95")):
+            found = percentile(taken, share) * 1000
+            self.result[f"{name}_{what}_ms"] = round(found, 1)
+            if name != "alone":
+                self.result[f"{name}_{what}_ratio"] = round(found / self.result[f"alone_{what}_ms"], 2)
 
     def lookup(self, ledger: Embedded) -> None:
         """Names with proofs, at random."""
@@ -246,9 +284,9 @@ def _keep(ledger: Embedded, records: dict[bytes, bytes | None]) -> None:
         root,
     )
     block = Block(sign_header(header, OPERATOR), ())
-    ledger._database.keep(block, [], records, pages)
+    ledger._database.keep(block, [], records, pages, ledger._tree.before)
     ledger._tree.settle()
-    ledger._newest = block.header
+    ledger._newest = ledger._tip = block.header
 
 
 def main() -> int:
@@ -266,7 +304,7 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, help="where the ledger is; kept, and its names reused")
     parser.add_argument("--profile", action="store_true", help="say where the time goes, to standard error")
     arguments = parser.parse_args()
-    sys.setswitchinterval(SWITCH_S)
+    sys.setswitchinterval(SWITCH_S)  # or a client that floods keeps the one that waits from its turn
     if arguments.depth * arguments.envelope * arguments.clients > arguments.accounts:
         # Envelopes take turns, so two of one account's must not be under way at once.
         parser.error("--depth x --envelope x --clients may not be more than --accounts")
@@ -281,34 +319,58 @@ def main() -> int:
 
 def _run(bench: Bench, arguments: argparse.Namespace) -> dict[str, Any]:
     bench.timed("load", bench.load)
-    opened: list[Embedded] = []
-    bench.timed("restart", lambda: opened.append(Embedded(bench.directory, OPERATOR).start()))
-    ledger = opened[0]
+    way = HttpTransport(str(bench.directory / "socket"), timeout_s=120)
+    server = multiprocessing.get_context("spawn").Process(
+        target=_serve, args=(bench.directory, arguments.profile), daemon=True
+    )
+
+    def start() -> None:
+        server.start()
+        while not way.is_running():
+            assert server.is_alive()
+            time.sleep(0.01)
+
+    bench.timed("restart", start)
     try:
-        wallets = bench.accounts(ledger)
-        envelopes = bench.envelopes(wallets, arguments.seconds)
-        work = functools.partial(bench.submit, ledger, envelopes)
-        bench.timed("submit", functools.partial(_profiled, ledger, work) if arguments.profile else work)
+        wallets = bench.accounts(way)
+        envelopes = bench.envelopes(wallets[2:], arguments.seconds)
+        bench.timed("submit", functools.partial(bench.submit, way, envelopes))
         envelopes.clear()
+        bench.floods(way, wallets)
+        status = Path(f"/proc/{server.pid}/status").read_text().splitlines()
+        (peak,) = [int(line.split()[1]) for line in status if line.startswith("VmHWM")]
+        bench.result["memory_mb"] = round(peak / 1024)
+    finally:
+        server.terminate()
+        server.join()
+    ledger = Embedded(bench.directory, OPERATOR).start()
+    try:
         bench.lookup(ledger)
-        bench.flood(ledger, bench.fresh(ledger))
-        bench.result["signatures_checked"] = ledger.verifier.checked
-        bench.result["peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     finally:
         ledger.close()
     bench.result["disk_mb"] = round(sum(each.stat().st_size for each in bench.directory.iterdir()) / 1e6)
     return bench.result
 
 
+def _serve(directory: Path, is_profiled: bool) -> None:
+    """The ledger's process, as `zosnet ledger dev` has it."""
+    ledger = Embedded(directory, OPERATOR).start()
+    work = functools.partial(asyncio.run, serve(ledger, directory / "socket"))
+    try:
+        _profiled(ledger, work) if is_profiled else work()
+    finally:
+        ledger.close()
+
+
 def _profiled(ledger: Embedded, work: Callable[[], None]) -> None:
-    """Do the work, and say what the thread that makes blocks did meanwhile."""
+    """Do the work, and say what the thread that judges did meanwhile."""
     import cProfile
     import pstats
 
     profile, make_block = cProfile.Profile(), ledger._make_block
 
-    def profiled(*arguments: Any, **named: Any) -> bool:
-        return profile.runcall(make_block, *arguments, **named)
+    def profiled(**named: Any) -> bool:
+        return profile.runcall(make_block, **named)
 
     ledger._make_block = profiled  # type: ignore[method-assign]
     work()

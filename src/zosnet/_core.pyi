@@ -1,8 +1,14 @@
-"""The data plane, in Rust. Only `zosnet.dataplane` imports it."""
+"""What is in Rust: the data plane, which only `zosnet.dataplane` imports, and what is slow of the ledger."""
 
 from typing import final
 
-__all__ = ["Core"]
+__all__ = ["Core", "fold_page", "verify_signatures"]
+
+def fold_page(page: bytes, changes: list[tuple[int, bytes]]) -> tuple[bytes, bytes]:
+    """`zosnet.ledger.tree.fold`. Raises ValueError for bytes that are no page or no subtree."""
+
+def verify_signatures(batch: list[tuple[bytes, bytes, bytes]]) -> list[bool]:
+    """Judge key, message and signature of each by `zosnet.ledger.signature`'s rule; other threads go on."""
 
 @final
 class Core:

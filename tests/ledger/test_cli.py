@@ -174,6 +174,22 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert not (directory / "s").exists()
 
 
+def test_nothing_outlives_a_killed_ledger(tmp_path: Path) -> None:
+    words = ["ledger", "dev", "--ledger-dir", str(tmp_path), "--ledger", str(tmp_path / "s")]
+    for _ in range(2):  # the second finds no lock, and the socket is its own
+        child = subprocess.Popen(
+            [sys.executable, "-m", "zosnet", *words, "--stamp-bits", "4"], stdout=subprocess.PIPE, text=True
+        )
+        with child:
+            assert child.stdout and "is ready" in child.stdout.readline()
+            assert HttpTransport(str(tmp_path / "s")).status()["height"] >= 1
+            # No helper processes: what it does beside its loop, it does in threads.
+            children = list(Path(f"/proc/{child.pid}/task").glob("*/children"))
+            assert children and not any(each.read_text() for each in children)
+            child.kill()
+            assert child.wait(timeout=20) == -signal.SIGKILL
+
+
 def test_a_follower_learns_of_a_change_within_a_second(running: Path) -> None:
     way = HttpTransport(str(running / "s"))
     assert way.is_running() and not HttpTransport(str(running / "none")).is_running()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,15 @@ from zosnet.ledger.comet.signed import chain_name
 from zosnet.ledger.encoding import decode
 from zosnet.ledger.engine.cometbft import application as module
 from zosnet.ledger.engine.cometbft.application import Application, Done
-from zosnet.ledger.engine.database import Database
+from zosnet.ledger.engine.database import KEPT_ROOTS, Database, Snapshot
 from zosnet.ledger.genesis import Genesis, Switch
 from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.records import ClaimRecord, account_key, claim_key
 from zosnet.ledger.signature import Signer
 from zosnet.ledger.state import Result
-from zosnet.ledger.transaction import ClaimDomain, Operation, SignedTransaction, Stamp
-from zosnet.ledger.wallet import Wallet
+from zosnet.ledger.transaction import ClaimDomain, Operation, RotateKeys, SignedTransaction, Stamp
+from zosnet.ledger.tree import prove, verify
+from zosnet.ledger.wallet import Wallet, key_set
 from zosnet.model.errors import HostError
 
 
@@ -267,6 +269,30 @@ def test_a_decided_block_is_carried_out_whatever_it_has(driver: Driver) -> None:
     assert isinstance(driver.application.kept.root, bytes) and list(driver.done[-1].epochs) == [good.id]
 
 
+def test_the_last_roots_can_be_proven_whatever_was_proposed_between(driver: Driver) -> None:
+    a, b = driver.wallet(1), driver.wallet(2)
+    roots: dict[int, bytes] = {}
+    for number in range(KEPT_ROOTS + 4):
+        new = [Signer(bytes([3 + number % 2]) * 32)]
+        one = driver.sign(a, RotateKeys(key_set(new, 1)[0]))
+        a.done()
+        a.rotated(new, 1)
+        assert driver.is_accepted(driver.sign(b, ClaimDomain("other.example")).raw)  # a round that fails
+        root = driver.block(one.raw)
+        roots[driver.application.kept.height] = root
+    snapshot = Snapshot(driver.directory / "ledger.sqlite")
+    top = snapshot.top()
+    assert top == max(roots)
+    key, values = account_key(a.account), set()
+    for at in range(top - KEPT_ROOTS + 1, top + 1):
+        value = snapshot.record(key, at, top)
+        values.add(value)
+        proof = prove(partial(snapshot.page, height=at, newest=top), key)
+        assert value and verify(roots[at], key, value, proof), at
+    assert len(values) == KEPT_ROOTS
+    snapshot.close()
+
+
 def test_a_disk_that_refuses_keeps_nothing_and_is_told(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,7 +300,7 @@ def test_a_disk_that_refuses_keeps_nothing_and_is_told(
     (signed,) = driver.claims(a, 1)
     root, kept = driver.finalize(signed.raw).app_hash, driver.application.kept
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise HostError("full")
 
     with monkeypatch.context() as patch:

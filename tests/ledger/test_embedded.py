@@ -9,7 +9,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,14 +22,22 @@ from tests.ledger.chain import OPERATOR, START, genesis_of
 from zosnet.ledger.comet.signed import trouble_after
 from zosnet.ledger.encoding import decode
 from zosnet.ledger.engine import embedded
-from zosnet.ledger.engine.database import KEPT_ROOTS
-from zosnet.ledger.engine.embedded import Embedded, now_ms
+from zosnet.ledger.engine.database import KEPT_ROOTS, Database
+from zosnet.ledger.engine.embedded import SHORT_BLOCK, Embedded, now_ms
 from zosnet.ledger.engine.interface import Receipt
+from zosnet.ledger.engine.turns import Turns
 from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.records import ClaimRecord, account_key, claim_key, name_key
 from zosnet.ledger.replay import Memory, replay
 from zosnet.ledger.signature import Signer
-from zosnet.ledger.transaction import ClaimDomain, CommitName, DropDomain, RevealName, Stamp, commitment
+from zosnet.ledger.transaction import (
+    ClaimDomain,
+    CommitName,
+    DropDomain,
+    RevealName,
+    Stamp,
+    commitment,
+)
 from zosnet.ledger.tree import verify
 from zosnet.ledger.wallet import Wallet
 from zosnet.model.errors import HostError, PeerError, UsageError
@@ -46,9 +57,21 @@ class Clock:
 
 
 @contextmanager
-def running(directory: Path, clock: Clock | None = None, idle_s: float = 60.0) -> Iterator[Embedded]:
+def running(
+    directory: Path,
+    clock: Clock | None = None,
+    idle_s: float = 60.0,
+    steady: Callable[[], int] = lambda: 0,
+    hook: Callable[[str], None] = lambda _: None,
+) -> Iterator[Embedded]:
     ledger = Embedded(
-        directory, OPERATOR, genesis=genesis_of(), clock=clock or Clock(), idle_s=idle_s
+        directory,
+        OPERATOR,
+        genesis=genesis_of(),
+        clock=clock or Clock(),
+        steady=steady,
+        idle_s=idle_s,
+        hook=hook,
     ).start()
     try:
         yield ledger
@@ -159,7 +182,7 @@ def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
         claim(ledger, a, "a.example", clock.now)
         before = ledger.status()
     with running(tmp_path, clock) as ledger:
-        assert (ledger.status().height, ledger.status().root) == (before.height, before.root)
+        assert (ledger.status().height, ledger.status().root) == (before.height + 1, before.root)
         assert claim(ledger, a, "b.example", clock.now).is_done
         assert list(replay(ledger.genesis, blocks_of(ledger)))
     with pytest.raises(HostError, match="another operator"):
@@ -173,6 +196,14 @@ def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     with running(tmp_path), pytest.raises(HostError, match="running"):
         Embedded(tmp_path, OPERATOR)
+
+
+def test_a_directory_of_several_operators_is_refused(tmp_path: Path) -> None:
+    database = Database(tmp_path / "ledger.sqlite")
+    database.set_meta("engine", b"cometbft")
+    database.close()
+    with pytest.raises(HostError, match="several operators"), running(tmp_path):
+        pass
 
 
 def test_state_that_is_not_that_of_the_header_is_refused(tmp_path: Path) -> None:
@@ -199,6 +230,53 @@ def test_no_block_is_signed_while_the_clock_is_behind(tmp_path: Path) -> None:
         assert ledger.status().trouble == "" and ledger.status().height == height + 1
         times = [signed.header.time_ms for signed in ledger.headers(1, 100)]
         assert times == sorted(set(times))
+
+
+def test_a_step_back_is_noticed_though_no_block_is_that_young(tmp_path: Path) -> None:
+    clock, steady = Clock(), Clock()
+    with running(tmp_path, clock, steady=steady) as ledger:
+        a = opened(ledger, 1, clock.now)
+        clock.now += 60_000
+        steady.now += 60_000
+        height = ledger.status().height
+        clock.now -= 30_000  # still half a minute after the last block
+        with pytest.raises(HostError, match="behind"):
+            claim(ledger, a, "a.example", clock.now)
+        assert ledger.status().height == height and "behind" in ledger.status().trouble
+        clock.now += 20_000
+        with pytest.raises(HostError, match="behind"):
+            claim(ledger, a, "a.example", clock.now)
+        clock.now += 11_000
+        assert claim(ledger, a, "a.example", clock.now).is_done and ledger.status().trouble == ""
+
+
+def test_a_step_back_shows_in_the_status_before_anybody_submits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "LOOK_S", 0.01)
+    clock, steady = Clock(), Clock()
+    with running(tmp_path, clock, steady=steady) as ledger:
+        steady.now += 1000
+        ends = time.monotonic() + 30
+        while not ledger.status().trouble:
+            assert time.monotonic() < ends
+            time.sleep(0.01)
+        assert "behind" in ledger.status().trouble
+
+
+def test_whoever_asks_first_after_a_start_gets_a_present_block(tmp_path: Path) -> None:
+    clock = Clock()
+    with running(tmp_path, clock) as ledger:
+        assert ledger.query([name_key("shop")]).header.header.height == 1
+        opened(ledger, 1, clock.now)
+    clock.now += 3_600_000
+    with running(tmp_path, clock) as ledger:
+        header = ledger.query([name_key("shop")]).header.header
+        assert header.height == 3 and clock.now - header.time_ms < 5000
+    clock.now -= 1_800_000
+    with running(tmp_path, clock) as ledger:  # what there is can be read even so
+        assert ledger.query([name_key("shop")]).header.header == header
+        assert "behind" in ledger.status().trouble
 
 
 def test_an_idle_ledger_makes_empty_blocks_and_judges_at_the_present_time(tmp_path: Path) -> None:
@@ -262,20 +340,83 @@ def test_subscribers_hear_what_changed(tmp_path: Path) -> None:
         assert ledger.status().subscribers == 0
 
 
-def test_pending_transactions_are_capped_and_small_envelopes_come_through(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(embedded, "MOST_PENDING", 3000)
-    monkeypatch.setattr(embedded, "MOST_IN_BLOCK", 100)
+def test_pending_transactions_are_capped_with_a_reason(tmp_path: Path) -> None:
+    clock, gate = Clock(), threading.Event()
+
+    def hook(_: str) -> None:
+        gate.wait(30)
+
+    gate.set()
+    with running(tmp_path, clock, hook=hook) as ledger:
+        a = opened(ledger, 1, clock.now)
+        ledger._turns = Turns(most=3000)
+        gate.clear()  # the disk takes its time
+        flood = [ledger.submit([b"nonsense"] * 1000) for _ in range(9)]
+        mine = ledger.submit([a.transaction(ClaimDomain("a.example"), clock.now).raw])
+        gate.set()
+        assert mine.result(timeout=30)[0].is_done
+        reasons = [receipt.reason for each in flood for receipt in each.result(timeout=30)]
+        assert set(reasons) == {"malformed", "busy"} and reasons.count("busy") > 4000
+        assert send(ledger) == [] and ledger.status().pending == 0
+
+
+def test_one_envelope_of_many_accounts_lets_others_by(tmp_path: Path) -> None:
     clock = Clock()
     with running(tmp_path, clock) as ledger:
         a = opened(ledger, 1, clock.now)
-        flood = ledger.submit([b"nonsense"] * 2900)
-        refused = send(ledger, *[b"nonsense"] * 2000)
-        assert {receipt.reason for receipt in refused} == {"busy"}
-        assert claim(ledger, a, "a.example", clock.now).is_done
-        assert {receipt.reason for receipt in flood.result(timeout=30)} == {"malformed"}
-        assert send(ledger) == []
+        many = [Wallet(ledger.genesis, [Signer(number.to_bytes(32))]) for number in range(1000, 1400)]
+        raws = [each.transaction(each.opening(Stamp(each.chain, 0)), clock.now).raw for each in many]
+        large = ledger.submit(raws)
+        for number in range(10):
+            before = ledger.status().height
+            receipt = claim(ledger, a, f"d{number}.example", clock.now)
+            # The block that was on its way to the disk, the one being judged, its own.
+            assert receipt.is_done and receipt.height <= before + 3
+            if number:
+                assert all(len(transactions) <= SHORT_BLOCK for _, transactions in blocks_of(ledger)[before:])
+        assert not large.done() and all(receipt.is_done for receipt in large.result(timeout=60))
+
+
+@pytest.mark.parametrize("whose", ["its own", "another's", "anybody's"])
+def test_a_flood_of_wrong_signatures_lets_others_by(tmp_path: Path, whose: str) -> None:
+    clock, gate = Clock(), threading.Event()
+
+    def hook(_: str) -> None:
+        gate.wait(30)
+
+    gate.set()
+    with running(tmp_path, clock, hook=hook) as ledger:
+        a, b = (opened(ledger, number, clock.now) for number in (1, 2))
+        who = {"its own": [b], "another's": [a]}.get(whose) or [
+            Wallet(ledger.genesis, [Signer(number.to_bytes(32))]) for number in range(1000, 1020)
+        ]
+        good = [each.transaction(ClaimDomain("b.example"), clock.now).raw for each in who]
+        wrong = [raw[:-1] + bytes([raw[-1] ^ 1 + number]) for number in range(250) for raw in good]
+        order: list[Future[list[Receipt]]] = []
+        gate.clear()  # nobody hears of anything before all have submitted
+        flood = [ledger.submit(wrong[start : start + 10]) for start in range(0, len(wrong), 10)]
+        mine = ledger.submit([a.transaction(ClaimDomain("a.example"), clock.now).raw])
+        for each in (*flood, mine):
+            each.add_done_callback(order.append)
+        gate.set()
+        assert mine.result(timeout=30)[0].is_done
+        reasons = {receipt.reason for each in flood for receipt in each.result(timeout=60)}
+        assert reasons and reasons <= {"signature", "account", "nonce"}
+        assert len(order) - order.index(mine) > len(order) // 2
+
+
+def test_what_comes_before_its_turn_waits_for_what_it_builds_on(tmp_path: Path) -> None:
+    clock = Clock()
+    with running(tmp_path, clock) as ledger:
+        a = opened(ledger, 1, clock.now)
+        made = []
+        for number in range(50):
+            made.append(a.transaction(ClaimDomain(f"d{number}.example"), clock.now).raw)
+            a.done()
+        futures = [ledger.submit([raw]) for raw in made[:40]]
+        assert all(future.result(timeout=30)[0].is_done for future in futures)
+        late = [ledger.submit([raw]) for raw in made[41:]]  # what they build on never comes
+        assert {future.result(timeout=30)[0].reason for future in late} == {"nonce"}
 
 
 def test_a_flood_of_nonsense_is_judged_in_portions(tmp_path: Path) -> None:

@@ -59,6 +59,13 @@ class Operators:
                 env=os.environ | {"ZOSNET_COMETBFT": str(PROGRAM)},
             )
 
+    def wait_for_all(self) -> None:
+        """Until each has the newest header: one may be a moment behind, and the user goes round."""
+        ways = [HttpTransport(self.socket(who)) for who in NAMES]
+        newest = max(way.status()["height"] for way in ways)
+        for way in ways:
+            wait_for("the newest header", lambda way=way: way.status()["height"] >= newest)  # type: ignore[misc]
+
     def stop(self) -> list[int]:
         for each in self.nodes.values():
             each.send_signal(signal.SIGTERM)
@@ -102,6 +109,7 @@ def test_four_operators_follow_the_page(
                     # A user, of each operator in turn.
                     who = NAMES[ran % 4]
                     user = ["--ledger-dir", str(tmp_path / "user"), "--ledger", operators.socket(who)]
+                    operators.wait_for_all()
                     operators.run(*words[1:], *user)
             ran += 1
         assert ran > 7

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zosnet._core import verify_signatures
+from zosnet.ledger.engine.batch import BatchVerifier
 from zosnet.ledger.signature import FIELD, ORDER, Signer, Verifier, is_good_point, verify
 
 VECTORS = Path(__file__).with_name("signature_vectors.json")
@@ -135,6 +137,7 @@ def test_a_vector(case: dict[str, Any]) -> None:
     key, message, signature = (bytes.fromhex(case[part]) for part in ("key", "message", "signature"))
     assert verify(key, message, signature) is case["good"], case["why"]
     assert Verifier()(key, message, signature) is case["good"]
+    assert verify_signatures([(key, message, signature)]) == [case["good"]], case["why"]
 
 
 @settings(max_examples=30)
@@ -145,6 +148,23 @@ def test_one_flipped_bit_is_seen(secret: bytes, message: bytes, bit: int) -> Non
     assert verify(signer.public, message, bytes(signature)) and is_good_point(signer.public)
     signature[bit // 8] ^= 1 << bit % 8
     assert not verify(signer.public, message, bytes(signature))
+    assert verify_signatures([(signer.public, message, bytes(signature))]) == [False]
+
+
+@given(st.binary(max_size=40), st.binary(max_size=9), st.binary(max_size=70))
+def test_both_verifiers_refuse_nonsense_alike(key: bytes, message: bytes, signature: bytes) -> None:
+    assert verify_signatures([(key, message, signature)]) == [verify(key, message, signature)]
+
+
+def test_what_was_judged_beforehand_is_not_judged_again() -> None:
+    check, signer = BatchVerifier(), Signer(bytes(32))
+    good, bad = signer.sign(b"good"), bytes(64)
+    known = (signer.public, b"good", good)
+    check.prepare([known, (signer.public, b"bad", bad), known])
+    assert check(signer.public, b"good", good) and not check(signer.public, b"bad", bad)
+    assert check.checked == 2
+    check.prepare([known])
+    assert check.checked == 2 and not check(signer.public, b"bad", bad) and check.checked == 3
 
 
 def test_a_signature_is_checked_once() -> None:

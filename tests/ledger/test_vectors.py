@@ -199,10 +199,13 @@ def test_recorded_blocks_give_the_recorded_roots(written: dict[str, Any]) -> Non
 def test_the_engine_gives_the_same_roots(written: dict[str, Any], tmp_path: Path) -> None:
     genesis = decode(Genesis, bytes.fromhex(written["genesis"]))
     wanted = blocks_of(written)
-    now = iter([header.header.time_ms for header, _ in wanted])
-    ledger = Embedded(tmp_path, OPERATOR, genesis=genesis, clock=lambda: next(now), idle_s=60.0).start()
+    now = wanted[0][0].header.time_ms
+    ledger = Embedded(
+        tmp_path, OPERATOR, genesis=genesis, clock=lambda: now, steady=lambda: 0, idle_s=60.0
+    ).start()
     try:
         for header, raws in wanted[1:]:
+            now = header.header.time_ms
             assert all(receipt.is_done for receipt in ledger.submit(list(raws)).result(timeout=30))
             made = ledger.block(header.header.height)
             assert made and made.header == header and made.transactions == raws

@@ -8,12 +8,14 @@
 //! | [`frame`] | where a packet starts and ends on a link; the data header |
 //! | [`inner`] | the four bytes in front of every decrypted payload |
 //! | [`suite`] | static X25519 keys and AES-256-GCM sessions, as Mycelium has them |
+//! | [`ed25519`] | the ledger's rule for signatures |
 //! | [`ipv6`] | a checked view of the IPv6 header |
 //! | [`checksum`] | the Internet checksum |
 //! | `cookies` | mac1 and cookies against floods, for links and sessions |
 //! | [`icmp`] | errors for the local host, errors of transit nodes, echo replies |
 //! | [`offload`] | cutting and merging the super-packets of a TUN device with offload |
 //! | [`fib`] | longest-prefix match |
+//! | [`tree`] | pages of the ledger's authenticated tree
 //! | [`waiting`] | bounded queues of packets without a route |
 //! | [`datagram`] | `udp://` links: handshake, control channel, liveness, MTU, tags of relayed packets |
 //! | [`forward`] | what to do with a packet |
@@ -25,6 +27,7 @@
 pub mod checksum;
 mod cookies;
 pub mod datagram;
+pub mod ed25519;
 pub mod fib;
 pub mod filter;
 pub mod forward;
@@ -38,6 +41,7 @@ pub mod path;
 mod reason;
 pub mod session;
 pub mod suite;
+pub mod tree;
 pub mod waiting;
 
 /// An IPv6 address in wire order.

@@ -8,7 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
+use zosnet_core::{ed25519, tree};
 use zosnet_io::node::{Config, Node, Secret, Transport};
 
 use convert::{
@@ -242,7 +244,35 @@ impl Core {
     }
 }
 
+/// Judge Ed25519 signatures, each a key, a message and a signature, by the ledger's rule.
+#[pyfunction]
+fn verify_signatures(
+    py: Python<'_>,
+    batch: Vec<(PyBackedBytes, PyBackedBytes, PyBackedBytes)>,
+) -> PyResult<Vec<bool>> {
+    detached(py, || {
+        batch
+            .iter()
+            .map(|(key, message, signature)| ed25519::verify(key, message, signature))
+            .collect()
+    })
+}
+
+/// Put subtrees into a page of the ledger's tree: its new bytes, and the subtree above it.
+#[pyfunction]
+fn fold_page<'py>(
+    py: Python<'py>,
+    page: &[u8],
+    changes: Vec<(usize, PyBackedBytes)>,
+) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+    // A few microseconds: giving the interpreter away for them would cost more.
+    let (page, top) = tree::fold(page, &changes).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok((PyBytes::new(py, &page), PyBytes::new(py, &top)))
+}
+
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(fold_page, module)?)?;
+    module.add_function(wrap_pyfunction!(verify_signatures, module)?)?;
     module.add_class::<Core>()
 }

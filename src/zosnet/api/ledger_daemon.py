@@ -15,7 +15,7 @@ from zosnet.ledger.engine.interface import Engine
 
 __all__ = ["SWITCH_S", "serve"]
 
-SWITCH_S = 0.0005
+SWITCH_S = 0.0001
 
 
 def _inode(path: Path) -> int:

@@ -69,23 +69,30 @@ def verify(key: bytes, message: bytes, signature: bytes) -> bool:
 class Verifier:
     """`verify`, once for each signature in a process: what was good when it arrived is good in its block."""
 
-    def __init__(self, limit: int = 200_000) -> None:
+    def __init__(self, limit: int = 100_000) -> None:
         self._limit = limit
         self._good: dict[bytes, None] = {}
         self.checked = 0
 
     def __call__(self, key: bytes, message: bytes, signature: bytes) -> bool:
         """As `verify`."""
-        mark = hashlib.sha256(key + signature + message).digest()[:16]
+        mark = self.mark(key, message, signature)
         if mark in self._good:
             return True
         self.checked += 1
         if not verify(key, message, signature):
             return False
+        self._remember(mark)
+        return True
+
+    def mark(self, key: bytes, message: bytes, signature: bytes) -> bytes:
+        """What one of them is remembered by."""
+        return hashlib.sha256(key + signature + message).digest()[:16]
+
+    def _remember(self, mark: bytes) -> None:
         if len(self._good) >= self._limit:
             self._good.pop(next(iter(self._good)))
         self._good[mark] = None
-        return True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -149,16 +149,34 @@ class Machine:
         self._block_writes.clear()
         self._block = None
 
-    def forget(self, keys: Iterable[bytes]) -> None:
-        """Another machine on the same reader has changed these records."""
-        for key in keys:
-            self._cache.pop(key, None)
-
     def abandon(self) -> None:
         """Give the block up."""
         self._block_writes.clear()
         self._writes.clear()
         self._block = None
+
+    def forget(self, keys: Iterable[bytes] | None = None) -> None:
+        """Give the block up, and what is known of these records (None: of any): only the reader's count.
+
+        Another machine on the same reader has changed them, or what was thought settled is lost after all.
+        """
+        self.abandon()
+        if keys is None:
+            self._cache.clear()
+        else:
+            for key in keys:
+                self._cache.pop(key, None)
+
+    def claims(self, signed: SignedTransaction) -> list[tuple[bytes, bytes, bytes]]:
+        """Key, message and signature of what `apply` will want to be verified, as far as is foreseen."""
+        transaction = signed.transaction
+        known: AccountRecord | None = self.read(account_key(transaction.account))
+        if known is not None:
+            keys = known.keys.keys if known.key_epoch == transaction.key_epoch else ()
+        else:
+            keys = transaction.operation.keys.keys if isinstance(transaction.operation, OpenAccount) else ()
+        message = signed.message
+        return [(keys[each.index], message, each.raw) for each in signed.signatures if each.index < len(keys)]
 
     def next_epoch(self) -> int:
         """One more than any epoch before."""

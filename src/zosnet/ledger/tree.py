@@ -24,20 +24,21 @@ from typing import Annotated
 
 from zosnet.ledger.encoding import Bytes32, Many, Maybe
 
-__all__ = ["EMPTY", "Page", "Proof", "Tree", "prove", "verify"]
+__all__ = ["EMPTY", "Fold", "Proof", "Tree", "fold", "prove", "verify"]
 
 EMPTY = bytes(32)
 
-Slot = bytes | None
-"""A subtree at the foot of a page: None, a leaf (path ‖ H(value), 64 bytes) or a node (a hash, 32)."""
-
-Page = list[Slot]
-"""A page's subtrees as a heap: the top at 1, below a place n are 2n and 2n + 1, the foot is 16 to 31."""
+Slot = bytes
+"""A subtree at the foot of a page: no bytes, a leaf (path ‖ H(value), 64 bytes) or a node (a hash, 32)."""
 
 Load = Callable[[bytes], bytes | None]
 """The bytes of the page at a prefix, one nibble a byte; None where there is none."""
 
+Fold = Callable[[bytes, list[tuple[int, Slot]]], tuple[bytes, Slot]]
+"""Put subtrees into places of a page: its new bytes, and the subtree above it. `fold`, or as good."""
+
 _LEAF, _NODE = 64, 32
+_NO_PAGE = bytes(4)
 
 
 def path_of(key: bytes) -> bytes:
@@ -50,92 +51,70 @@ def leaf_hash(leaf: bytes) -> bytes:
     return sha256(b"\x00" + leaf).digest()
 
 
-def _pair(left: Slot, right: Slot) -> Slot:
-    """The subtree above two: nothing, the one leaf, or a node."""
-    if left is None:
-        if right is None or len(right) == _LEAF:
-            return right
-        return sha256(b"\x01" + EMPTY + right).digest()
-    if right is None:
-        return left if len(left) == _LEAF else sha256(b"\x01" + left + EMPTY).digest()
-    if len(left) == _LEAF:
-        left = leaf_hash(left)
-    if len(right) == _LEAF:
-        right = leaf_hash(right)
-    return sha256(b"\x01" + left + right).digest()
-
-
 def _hash(slot: Slot) -> bytes:
-    if slot is None:
-        return EMPTY
-    return slot if len(slot) == _NODE else leaf_hash(slot)
+    return leaf_hash(slot) if len(slot) == _LEAF else slot or EMPTY
 
 
-def _heap(slots: list[Slot]) -> Page:
-    """A page with all its hashes."""
-    page: Page = [*[None] * 16, *slots]
-    for place in range(15, 0, -1):
-        page[place] = _pair(page[2 * place], page[2 * place + 1])
-    return page
+def _above(left: Slot, right: Slot) -> Slot:
+    """The subtree above two: nothing, the one leaf, or a node."""
+    if not left and len(right) != _NODE:
+        return right
+    if not right and len(left) != _NODE:
+        return left
+    return sha256(b"\x01" + _hash(left) + _hash(right)).digest()
 
 
-def _refresh(page: Page, changed: list[int]) -> None:
-    """Compute the hashes above these places of a page anew, and no others."""
-    if len(changed) == 1:
-        place = changed[0]
-        while place > 1:
-            place >>= 1
-            page[place] = _pair(page[2 * place], page[2 * place + 1])
-        return
-    places = set(changed)
-    while places != {1}:
-        places = {place >> 1 for place in places}
-        for place in places:
-            page[place] = _pair(page[2 * place], page[2 * place + 1])
-
-
-def encode_page(page: Page) -> bytes:
-    """The bytes of a page."""
-    leaves = nodes = 0
-    slots: list[bytes] = []
-    bit = 0x8000
-    for slot in page[16:]:
-        if slot is not None:
-            slots.append(slot)
-            if len(slot) == _LEAF:
-                leaves |= bit
-            else:
-                nodes |= bit
-        bit >>= 1
-    return (leaves << 16 | nodes).to_bytes(4) + b"".join(slots)
-
-
-def decode_page(raw: bytes | None) -> Page:
-    """A page from its bytes, which are our own; an empty one where there are none."""
-    if raw is None:
-        return [None] * 32
+def heap_of(raw: bytes) -> list[Slot]:
+    """A page's subtrees, the top at 1, below a place n are 2n and 2n + 1, the foot is 16 to 31."""
     leaves, nodes, at = int.from_bytes(raw[:2]), int.from_bytes(raw[2:4]), 4
-    slots: list[Slot] = []
+    heap: list[Slot] = [b""] * 16
     for bit in range(15, -1, -1):
         size = _LEAF if leaves >> bit & 1 else _NODE if nodes >> bit & 1 else 0
-        slots.append(raw[at : at + size] if size else None)
+        heap.append(raw[at : at + size])
         at += size
-    return _heap(slots)
+    for place in range(15, 0, -1):
+        heap[place] = _above(heap[2 * place], heap[2 * place + 1])
+    return heap
+
+
+def slot_of(raw: bytes, place: int) -> Slot:
+    """The subtree at one of the 16 places of a page's foot."""
+    leaves, nodes = int.from_bytes(raw[:2]), int.from_bytes(raw[2:4])
+    before, bit = 16 - place, 15 - place
+    size = _LEAF if leaves >> bit & 1 else _NODE if nodes >> bit & 1 else 0
+    at = 4 + _LEAF * (leaves >> before).bit_count() + _NODE * (nodes >> before).bit_count()
+    return raw[at : at + size]
+
+
+def fold(raw: bytes, changes: list[tuple[int, Slot]]) -> tuple[bytes, Slot]:
+    """Put subtrees into places of a page: its new bytes, and the subtree above it.
+
+    `zosnet._core.fold_page` is the same and faster; an engine gives it to its tree.
+    """
+    foot = heap_of(raw)[16:]
+    for place, slot in changes:
+        foot[place] = slot
+    leaves = sum(0x8000 >> place for place, slot in enumerate(foot) if len(slot) == _LEAF)
+    nodes = sum(0x8000 >> place for place, slot in enumerate(foot) if len(slot) == _NODE)
+    page = (leaves << 16 | nodes).to_bytes(4) + b"".join(foot)
+    return page, heap_of(page)[1]
 
 
 class Tree:
     """The tree over pages that an engine keeps. `update`, then `settle` once they are kept, or `abandon`."""
 
-    def __init__(self, load: Load, *, cache: int = 16_000) -> None:
+    def __init__(self, load: Load, *, fold: Fold = fold, cache: int = 48_000) -> None:
         self._load = load
+        self._fold = fold
         self._limit = cache
-        self._cache: dict[bytes, Page] = {}
-        self._dirty: dict[bytes, Page | None] = {}
+        self._cache: dict[bytes, bytes] = {}
+        self._dirty: dict[bytes, bytes | None] = {}
+        self.before: dict[bytes, bytes | None] = {}  #: what the pages of `update` were, until `settle`
 
     @property
     def root(self) -> bytes:
         """The hash over everything."""
-        return _hash(self._page(b"")[1])
+        return _hash(self._fold(self._page(b""), [])[1])
 
     def update(self, changes: dict[bytes, bytes | None]) -> tuple[bytes, dict[bytes, bytes | None]]:
         """Put (None: remove) records by key: the new root, and the pages to keep (None: to delete)."""
@@ -144,13 +123,11 @@ class Tree:
             for key, value in changes.items()
         )
         if leaves:
-            page = self._change(b"", list(self._page(b"")), leaves)
-            self._dirty[b""] = None if page[1] is None else page
-        pages = {
-            prefix: None if page is None else encode_page(page)
-            for prefix, page in sorted(self._dirty.items())
-        }
-        return self.root, pages
+            present = self._page(b"")
+            page, top = self._change(b"", present, leaves)
+            self.before[b""] = None if present == _NO_PAGE else present
+            self._dirty[b""] = page if top else None
+        return self.root, dict(sorted(self._dirty.items()))
 
     def settle(self) -> None:
         """The pages are kept."""
@@ -159,54 +136,62 @@ class Tree:
                 self._cache.pop(prefix, None)
             else:
                 self._remember(prefix, page)
-        self._dirty.clear()
+        self.abandon()
 
     def abandon(self) -> None:
         """The pages are not kept: all is as before `update`."""
         self._dirty.clear()
+        self.before = {}
 
-    def _page(self, prefix: bytes) -> Page:
-        """The page at `prefix`, not to be changed; an empty one where there is none."""
+    def forget(self) -> None:
+        """Pages that were thought kept are lost after all: only what can be loaded counts."""
+        self.abandon()
+        self._cache.clear()
+
+    def _page(self, prefix: bytes) -> bytes:
+        """The page at `prefix`; an empty one where there is none."""
         if prefix in self._dirty:
-            return self._dirty[prefix] or [None] * 32
+            return self._dirty[prefix] or _NO_PAGE
         found = self._cache.get(prefix)
         if found is None:
-            found = decode_page(self._load(prefix))
+            found = self._load(prefix) or _NO_PAGE
             self._remember(prefix, found)
         return found
 
-    def _remember(self, prefix: bytes, page: Page) -> None:
+    def _remember(self, prefix: bytes, page: bytes) -> None:
         # The deep pages go first when room is needed: the upper ones are on everybody's way.
         if len(self._cache) >= self._limit and prefix not in self._cache:
             for old in sorted(self._cache, key=len)[self._limit * 3 // 4 :]:
                 del self._cache[old]
         self._cache[prefix] = page
 
-    def _change(self, prefix: bytes, page: Page, leaves: list[tuple[bytes, bytes | None]]) -> Page:
-        """Work sorted changes into `page`, which is at `prefix` and may be changed."""
-        changed: list[int] = []
+    def _change(
+        self, prefix: bytes, page: bytes, leaves: list[tuple[bytes, bytes | None]]
+    ) -> tuple[bytes, Slot]:
+        """Sorted changes worked into the page at `prefix`: its bytes, and the subtree above it."""
+        changed: list[tuple[int, Slot]] = []
         for nibble, group in _by_nibble(leaves, len(prefix)):
-            below, place = prefix + bytes([nibble]), 16 + nibble
-            slot = page[place]
-            changed.append(place)
-            if slot is not None and len(slot) == _NODE:
-                page[place] = self._fold(below, self._change(below, list(self._page(below)), group))
+            slot = slot_of(page, nibble)
+            if len(slot) == _NODE:
+                below = prefix + bytes([nibble])
+                changed.append((nibble, self._change_below(below, self._page(below), group)))
                 continue
-            if slot is not None and all(path != slot[:32] for path, _ in group):
+            if slot and all(path != slot[:32] for path, _ in group):
                 group.append((slot[:32], slot[32:]))
                 group.sort()
             present = [(path, value) for path, value in group if value is not None]
-            if len(present) <= 1:
-                page[place] = present[0][0] + present[0][1] if present else None
+            if len(present) > 1:
+                below = prefix + bytes([nibble])
+                changed.append((nibble, self._change_below(below, _NO_PAGE, list(present))))
             else:
-                page[place] = self._fold(below, self._change(below, [None] * 32, list(present)))
-        _refresh(page, changed)
-        return page
+                changed.append((nibble, present[0][0] + present[0][1] if present else b""))
+        return self._fold(page, changed)
 
-    def _fold(self, prefix: bytes, page: Page) -> Slot:
-        """Keep a changed page, or take it away where a single leaf or nothing is left; its parent's slot."""
-        top = page[1]
-        self._dirty[prefix] = None if top is None or len(top) == _LEAF else page
+    def _change_below(self, prefix: bytes, page: bytes, leaves: list[tuple[bytes, bytes | None]]) -> Slot:
+        """A page changed, or taken away where a single leaf or nothing is left; its parent's slot."""
+        new, top = self._change(prefix, page, leaves)
+        self.before[prefix] = None if page == _NO_PAGE else page
+        self._dirty[prefix] = new if len(top) == _NODE else None
         return top
 
 
@@ -244,11 +229,11 @@ def prove(load: Load, key: bytes) -> Proof:
     siblings: list[bytes] = []
     for depth in range(64):
         prefix = bytes(path[n >> 1] >> (0 if n & 1 else 4) & 15 for n in range(depth))
-        page, place = decode_page(load(prefix)), 1
+        page, place = heap_of(load(prefix) or _NO_PAGE), 1
         nibble = path[depth >> 1] >> (0 if depth & 1 else 4) & 15
         for level in range(5):
             here = page[place]
-            if here is None or len(here) == _LEAF:
+            if len(here) != _NODE:
                 return _ended(path, siblings, here)
             if level < 4:
                 place = 2 * place + (nibble >> (3 - level) & 1)
@@ -257,7 +242,7 @@ def prove(load: Load, key: bytes) -> Proof:
 
 
 def _ended(path: bytes, siblings: list[bytes], leaf: Slot) -> Proof:
-    if leaf is None or leaf[:32] == path:
+    if not leaf or leaf[:32] == path:
         return Proof(tuple(siblings))
     return Proof(tuple(siblings), Other(leaf[:32], leaf[32:]))
 

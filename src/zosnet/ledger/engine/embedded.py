@@ -1,26 +1,35 @@
 """The embedded engine: one process, one operator's key, one SQLite file.
 
-A thread of its own makes the blocks: of what is pending as soon as something is, and an empty one when
-nothing has been for a while. So what arrives while one block is written shares the next one's commit.
+    submit ─→ [turns] ─→ judge: rules, tree, header ─→ keep: disk, then receipts and events
+
+Judging and keeping are a thread each, so that the next block is judged while one is written. A block comes of
+what is pending as soon as something is, and an empty one when nothing has been for a while; what arrives
+meanwhile shares the next one's commit. Nobody is told of a block before it is on disk.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from zosnet.ledger.encoding import Malformed, decode, encode
+from zosnet._core import fold_page
+from zosnet.ledger.encoding import Malformed
+from zosnet.ledger.engine.batch import BatchVerifier
+from zosnet.ledger.engine.clock import Watch, now_ms, steady_ms
 from zosnet.ledger.engine.database import KEPT_ROOTS, Database, Snapshot
 from zosnet.ledger.engine.events import Events
+from zosnet.ledger.engine.home import kept_genesis
 from zosnet.ledger.engine.interface import Answer, Block, Event, Item, Receipt, Status
 from zosnet.ledger.engine.lock import lock
+from zosnet.ledger.engine.turns import SMALL, Envelope, Turns, Waiting
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.header import Header, SignedHeader, sign_header, transactions_hash
-from zosnet.ledger.signature import Signer, Verifier
+from zosnet.ledger.signature import Signer
 from zosnet.ledger.state import Block as Place
 from zosnet.ledger.state import Changes, Machine, UnknownRules
 from zosnet.ledger.transaction import SignedTransaction
@@ -31,46 +40,53 @@ __all__ = ["Embedded", "now_ms"]
 
 #: An empty block comes after this long without another, so that with a slow disk none is 5 s away.
 IDLE_S = 4.0
-#: At most this many transactions share a block, so that nobody waits behind a flood for long. A guess.
-MOST_IN_BLOCK = 1000
-#: A flood of nonsense is judged in small portions between others' blocks: so many refused ones in a row, of
-#: which so many for a wrong signature, the dearest (half a millisecond in all).
-MOST_REFUSED = 100
-MOST_WRONG_SIGNATURES = 4
-MOST_PENDING = 20_000
+#: The clock is looked at this often, so that a step back shows in the status and not only at the next block.
+LOOK_S = 1.0
+#: So many transactions are judged for one block: where envelopes of a few come, somebody waits for each, and
+#: blocks stay short for so long after the last of them. Measured: see docs/benchmarks.md.
+SHORT_BLOCK, LONG_BLOCK = 8, 400
+SHORT_FOR_S = 1.0
+#: So many are parsed and verified at once, between two looks at who else has come.
+SHORT_PORTION, LONG_PORTION = 4, 50
 MOST_QUERIED = 1000
 
-
-def now_ms() -> int:
-    """The time of day."""
-    return time.time_ns() // 1_000_000
+BUSY = Receipt(bytes(32), "busy", "too many transactions are pending: send it again, a little later")
 
 
-class _Envelope:
-    """A submission under way."""
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A block that is judged and signed, and not on disk yet."""
 
-    def __init__(self, transactions: list[bytes]) -> None:
-        self.waiting = deque(enumerate(transactions))
-        self.receipts: list[Receipt | None] = [None] * len(transactions)
-        self.left = len(transactions)
-        self.future: Future[list[Receipt]] = Future()
+    block: Block
+    ids: list[bytes]
+    records: Changes
+    pages: Changes
+    before: Changes  #: what the pages were
+    receipts: list[tuple[Waiting, Receipt]]
 
-    def settle(self, index: int, receipt: Receipt) -> None:
-        self.receipts[index] = receipt
-        self.left -= 1
-        if not self.left and not self.future.done():
-            self.future.set_result([each for each in self.receipts if each is not None])
 
-    def fail(self, error: Exception) -> None:
-        self.waiting.clear()
-        if not self.future.done():
-            self.future.set_exception(error)
+class _Ahead:
+    """What the disk has, and what is on its way there."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.records: Changes = {}
+        self.pages: Changes = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        """A record."""
+        return self.records[key] if key in self.records else self._database.get(key)
+
+    def page(self, prefix: bytes) -> bytes | None:
+        """A page of the tree."""
+        return self.pages[prefix] if prefix in self.pages else self._database.page(prefix)
 
 
 class Embedded:
     """An embedded ledger in a directory, which no other process may use at the same time.
 
-    `clock` and `hook` are for tests: the time of day, and what is called at each point where a crash matters.
+    `clock`, `steady` and `hook` are for tests: the time of day, a clock that nobody sets, and what is called
+    at each point where a crash matters.
     """
 
     def __init__(
@@ -80,6 +96,7 @@ class Embedded:
         *,
         genesis: Genesis | None = None,
         clock: Callable[[], int] = now_ms,
+        steady: Callable[[], int] = steady_ms,
         hook: Callable[[str], None] = lambda _: None,
         idle_s: float = IDLE_S,
     ) -> None:
@@ -88,32 +105,42 @@ class Embedded:
         self._lock_file = lock(directory)
         try:
             self._database = Database(directory / "ledger.sqlite", hook)
-            self.genesis = _genesis(self._database, genesis, operator)
+            self.genesis = kept_genesis(self._database, genesis, operator)
         except BaseException:
             self._lock_file.close()
             raise
         self._snapshot = Snapshot(directory / "ledger.sqlite")
         self._reading = threading.Lock()
-        self.verifier = Verifier()
-        self._machine = Machine(self.genesis, self._database, self.verifier)
-        self._tree = Tree(self._database.page)
+        self.verifier = BatchVerifier()
+        self._ahead = _Ahead(self._database)
+        self._machine = Machine(self.genesis, self._ahead, self.verifier)
+        self._tree = Tree(self._ahead.page, fold=fold_page)
         self._newest = self._database.newest()
         if self._newest is not None and self._tree.root != self._newest.header.root:
             raise HostError(
                 "the ledger's state is not that of its last header", remedy="restore the file from a copy"
             )
-        self._pending: deque[_Envelope] = deque()
-        self._pending_count = 0
+        self._tip = self._newest  # the last that is signed, on disk or on its way there
+        self._watch = Watch(clock, steady, 0 if self._newest is None else self._newest.header.time_ms)
+        self._turns = Turns()
+        self._short_until = 0.0
         self._wake = threading.Condition()
         self._subscribers: set[Events] = set()
         self._trouble = ""
         self._is_stopping = False
+        self._keeper = ThreadPoolExecutor(1, "ledger-keeper")
+        self._flight: Future[None] | None = None
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
 
     def start(self) -> Embedded:
-        """Make the first block where there is none, and more from now on."""
-        if self._newest is None:
-            self._make_block([])
+        """Make a block, so that the first question finds a present one, and more from now on."""
+        try:
+            self._make_block(allow_empty=True)
+            self._land()
+        except HostError as error:
+            if self._newest is None:
+                raise
+            self._trouble = str(error)  # what there is can be read all the same
         self._thread.start()
         return self
 
@@ -124,7 +151,8 @@ class Embedded:
             self._wake.notify()
         if self._thread.is_alive():
             self._thread.join()
-        for envelope in self._pending:
+        self._keeper.shutdown()
+        for envelope in self._turns.clear():
             envelope.fail(HostError("the ledger is stopping"))
         for each in list(self._subscribers):
             each.close()
@@ -137,16 +165,17 @@ class Embedded:
 
     def submit(self, transactions: list[bytes]) -> Future[list[Receipt]]:
         """Put an envelope in order. The future fails with HostError where this machine can't make a block."""
-        envelope = _Envelope(transactions)
+        envelope = Envelope(len(transactions))
+        evicted: list[Waiting] = []
         with self._wake:
             if self._is_stopping:
                 envelope.fail(HostError("the ledger is stopping"))
-            elif self._pending_count + len(transactions) > MOST_PENDING:
-                for index in range(len(transactions)):
-                    envelope.settle(index, Receipt(bytes(32), "busy", "too many transactions are pending"))
             elif transactions:
-                self._pending.append(envelope)
-                self._pending_count += len(transactions)
+                evicted = self._turns.add(envelope, transactions)
+                if len(transactions) <= SMALL:
+                    self._short_until = time.monotonic() + SHORT_FOR_S
+                if evicted:
+                    self._keeper.submit(self._acknowledge, [(each, BUSY) for each in evicted])
                 self._wake.notify()
             else:
                 envelope.future.set_result([])
@@ -186,7 +215,7 @@ class Embedded:
         header = newest.header
         return Status(
             engine="embedded", chain=header.chain, height=header.height, time_ms=header.time_ms,
-            age_ms=self._clock() - header.time_ms, root=header.root, pending=self._pending_count,
+            age_ms=self._clock() - header.time_ms, root=header.root, pending=len(self._turns),
             subscribers=len(self._subscribers), oldest_root=max(1, header.height - KEPT_ROOTS + 1),
             trouble=self._trouble,
         )  # fmt: skip
@@ -206,153 +235,185 @@ class Embedded:
         with self._reading:
             return self._snapshot.find(identity)
 
-    # The thread that makes blocks.
+    # The thread that judges.
 
     def _run(self) -> None:
         due = time.monotonic() + self._idle_s
-        while True:
-            with self._wake:
-                while not self._pending and not self._is_stopping and time.monotonic() < due:
-                    self._wake.wait(max(0.0, due - time.monotonic()))
-                if self._is_stopping:
-                    return
-                taken = self._take()
-            is_due = time.monotonic() >= due
+        while self._wait(due):
+            if self._has_landed():
+                with suppress(Exception):  # told already, to those whose block it was
+                    self._land()
             try:
-                made = self._make_block(taken, allow_empty=is_due)
-                self._trouble = ""
+                self._watch.read()
+                is_due = time.monotonic() >= due
+                if (self._turns or is_due) and self._make_block(allow_empty=is_due):
+                    due = time.monotonic() + self._idle_s
             except Exception as error:
                 self._trouble = str(error)
-                for envelope in {id(each): each for each, _, _ in taken}.values():
-                    envelope.fail(error)
                 # Not at once again: what was refused now is refused a moment later too.
-                due, made = time.monotonic() + min(1.0, self._idle_s), False
-            if made:
-                due = time.monotonic() + self._idle_s
+                due = time.monotonic() + min(LOOK_S, self._idle_s)
+                self._refuse_all(error)
 
-    def _take(self) -> list[tuple[_Envelope, int, bytes]]:
-        """The next transactions: one of each envelope in turn, so that a large one delays no small one."""
-        taken: list[tuple[_Envelope, int, bytes]] = []
-        while self._pending and len(taken) < MOST_IN_BLOCK:
-            envelope = self._pending.popleft()
-            if envelope.waiting:
-                index, raw = envelope.waiting.popleft()
-                taken.append((envelope, index, raw))
-                self._pending_count -= 1
-            if envelope.waiting:
-                self._pending.append(envelope)
-        if not self._pending:
-            self._pending_count = 0
-        return taken
+    def _wait(self, due: float) -> bool:
+        """Until there is something to do, or to look at the clock. False when all is to end."""
+        with self._wake:
+            until = min(due, time.monotonic() + LOOK_S)
+            while not (self._turns or self._is_stopping or self._has_landed()):
+                if (left := until - time.monotonic()) <= 0:
+                    break
+                self._wake.wait(left)
+            return not self._is_stopping
 
-    def _make_block(self, taken: list[tuple[_Envelope, int, bytes]], *, allow_empty: bool = True) -> bool:
-        """Judge what was taken, keep a block of what was good. On HostError nothing is kept."""
+    def _has_landed(self) -> bool:
+        return self._flight is not None and self._flight.done()
+
+    def _land(self) -> None:
+        """Wait for the block that is being kept. Raises HostError where it is not: all is as before it."""
+        flight, self._flight = self._flight, None
+        if flight is None:
+            return
+        try:
+            flight.result()
+        except BaseException:
+            self._ahead.records, self._ahead.pages = {}, {}
+            self._machine.forget()
+            self._tree.forget()
+            self._tip = self._newest
+            raise
+
+    def _refuse_all(self, error: Exception) -> None:
+        """No block can be made: whoever waits is told so."""
+        with self._wake:
+            left = self._turns.clear()
+        for envelope in left:
+            envelope.fail(error)
+
+    def _make_block(self, *, allow_empty: bool) -> bool:
+        """Judge what is pending, sign a block of what is good, and have it kept. On HostError nothing is."""
         place = self._place()
+        taken: list[Waiting] = []
         try:
             self._machine.begin(place)
-        except UnknownRules as error:
-            raise HostError(str(error), remedy="install a newer zosnet") from None
-        try:
-            done, receipts = self._judge(taken, place.height)
+            done, receipts = self._judge(place.height, taken)
             if not done and not allow_empty:
                 self._machine.abandon()
-                self._acknowledge(receipts)
+                self._keeper.submit(self._acknowledge, receipts)
                 return False
-            records = self._machine.end()
-            root, pages = self._tree.update(records)
-            raws = tuple(signed.raw for signed in done)
-            content, chain = transactions_hash(raws), self.genesis.chain
-            header = Header(1, chain, place.height, place.time_ms, place.previous, content, root)
-            block = Block(sign_header(header, self._operator), raws)
-            self._keep(block, [signed.id for signed in done], records, pages)
-        except BaseException:
+            made = self._seal(place, done, receipts)
+            self._land()
+        except Exception as error:
             self._machine.abandon()
             self._tree.abandon()
+            for one in taken:
+                one.envelope.fail(error)
+            if isinstance(error, UnknownRules):
+                raise HostError(str(error), remedy="install a newer zosnet") from None
             raise
         self._machine.settle()
         self._tree.settle()
-        self._newest = block.header
-        self._acknowledge(receipts)
-        event = Event(block.header, tuple(records))
-        for each in list(self._subscribers):
-            each.put(event)
+        self._ahead.records, self._ahead.pages = made.records, made.pages
+        self._tip = made.block.header
+        self._flight = self._keeper.submit(self._keep, made)
+        self._flight.add_done_callback(self._tell_judge)
         return True
 
-    def _keep(self, block: Block, ids: list[bytes], records: Changes, pages: Changes) -> None:
-        """Keep a block. A commit that failed may have reached the disk all the same: then it counts."""
-        try:
-            self._database.keep(block, ids, records, pages)
-        except HostError:
-            if self._database.newest() != block.header:
-                raise
+    def _tell_judge(self, _: Future[None]) -> None:
+        with self._wake:
+            self._wake.notify()
+
+    def _seal(
+        self, place: Place, done: list[SignedTransaction], receipts: list[tuple[Waiting, Receipt]]
+    ) -> _Made:
+        records = self._machine.end()
+        root, pages = self._tree.update(records)
+        raws = tuple(signed.raw for signed in done)
+        content, chain = transactions_hash(raws), self.genesis.chain
+        header = Header(1, chain, place.height, place.time_ms, place.previous, content, root)
+        block = Block(sign_header(header, self._operator), raws)
+        return _Made(block, [signed.id for signed in done], records, pages, self._tree.before, receipts)
 
     def _judge(
-        self, taken: list[tuple[_Envelope, int, bytes]], height: int
-    ) -> tuple[list[SignedTransaction], list[tuple[_Envelope, int, Receipt]]]:
+        self, height: int, taken: list[Waiting]
+    ) -> tuple[list[SignedTransaction], list[tuple[Waiting, Receipt]]]:
+        """Judge whoever's turn it is, until the block is long enough: refused ones take time as well."""
         done: list[SignedTransaction] = []
-        receipts: list[tuple[_Envelope, int, Receipt]] = []
-        wrong = 0
-        for number, (envelope, index, raw) in enumerate(taken):
-            if len(receipts) - len(done) >= MOST_REFUSED or wrong >= MOST_WRONG_SIGNATURES:
-                self._put_back(taken[number:])
-                break
-            try:
-                signed = SignedTransaction.parse(raw)
-            except Malformed as error:
-                receipts.append((envelope, index, Receipt(bytes(32), "malformed", str(error))))
-                continue
-            result = self._machine.apply(signed)
-            wrong += result.reason == "signature"
-            if result.is_done:
-                done.append(signed)
-            where = height if result.is_done else 0
-            receipt = Receipt(signed.id, result.reason, result.text, where, result.epoch)
-            receipts.append((envelope, index, receipt))
+        receipts: list[tuple[Waiting, Receipt]] = []
+        while portion := self._portion(len(taken), bool(done)):
+            taken += portion
+            early: list[Waiting] = []
+            decided = len(receipts)
+            for one, signed in self._parsed(portion, receipts):
+                result = self._machine.apply(signed)
+                if result.reason == "nonce" and not self._is_first(one):
+                    early.append(one)
+                    continue
+                if result.is_done:
+                    done.append(signed)
+                where = height if result.is_done else 0
+                receipts.append((one, Receipt(signed.id, result.reason, result.text, where, result.epoch)))
+            with self._wake:
+                for one, _ in receipts[decided:]:
+                    self._turns.decided(one)
+                for one in reversed(early):
+                    self._turns.put_back(one)
         return done, receipts
 
-    def _put_back(self, taken: list[tuple[_Envelope, int, bytes]]) -> None:
-        """These wait for their next turn, before the rest of their envelopes."""
+    def _is_first(self, one: Waiting) -> bool:
         with self._wake:
-            for envelope, index, raw in reversed(taken):
-                if not envelope.waiting:
-                    self._pending.append(envelope)
-                envelope.waiting.appendleft((index, raw))
-            self._pending_count += len(taken)
+            return self._turns.is_first(one)
 
-    def _acknowledge(self, receipts: list[tuple[_Envelope, int, Receipt]]) -> None:
-        if receipts:
-            self._hook("before-acknowledgement")
-        for envelope, index, receipt in receipts:
-            envelope.settle(index, receipt)
+    def _portion(self, judged: int, is_awaited: bool) -> list[Waiting]:
+        """Who is next, as long as the block isn't long enough. Nobody waits for one of refusals alone."""
+        with self._wake:
+            is_short = time.monotonic() < self._short_until
+            left = (SHORT_BLOCK if is_short and is_awaited else LONG_BLOCK) - judged
+            size = min(left, SHORT_PORTION if is_short else LONG_PORTION)
+            return [one for _ in range(size) if (one := self._turns.take()) is not None]
+
+    def _parsed(
+        self, portion: list[Waiting], receipts: list[tuple[Waiting, Receipt]]
+    ) -> list[tuple[Waiting, SignedTransaction]]:
+        """Those of a portion that are well-formed, their signatures verified; the others are refused."""
+        found = []
+        for one in portion:
+            try:
+                found.append((one, SignedTransaction.parse(one.raw)))
+            except Malformed as error:
+                receipts.append((one, Receipt(bytes(32), "malformed", str(error))))
+        self.verifier.prepare(claim for _, signed in found for claim in self._machine.claims(signed))
+        return found
 
     def _place(self) -> Place:
-        """The next block's height and time. Raises HostError where the clock is behind the last block's."""
-        if self._newest is None:
-            return Place(1, max(self._clock(), self.genesis.time_ms + 1), self.genesis.chain)
-        before, now = self._newest.header, self._clock()
-        if now == before.time_ms:  # two blocks in a millisecond: the time of the second must be later
+        """The next block's height and time. Raises HostError where the clock is behind."""
+        now = self._watch.read()
+        if self._tip is None:
+            return Place(1, max(now, self.genesis.time_ms + 1), self.genesis.chain)
+        before = self._tip.header
+        while now <= before.time_ms:  # two blocks in a millisecond: the time of the second must be later
             time.sleep(0.001)
-            now = self._clock()
-        if now <= before.time_ms:
-            raise HostError(
-                f"the clock is {before.time_ms - now} ms behind the last block's: no block is signed",
-                remedy="mend the clock, or wait until it has caught up",
-            )
+            now = self._watch.read()
         return Place(before.height + 1, now, before.hash)
 
+    # The thread that keeps.
 
-def _genesis(database: Database, given: Genesis | None, operator: Signer) -> Genesis:
-    if database.meta("engine") is not None:
-        raise HostError("the ledger here has several operators", remedy="start it with `zosnet ledger start`")
-    raw = database.meta("genesis")
-    if raw is None:
-        if given is None:
-            raise HostError("there is no ledger here yet", remedy="make one with `zosnet ledger dev`")
-        database.set_meta("genesis", encode(given))
-        raw = encode(given)
-    kept = decode(Genesis, raw)
-    if given is not None and given != kept:
-        raise HostError("the ledger here has another genesis", remedy="name another directory")
-    if kept.operators != (operator.public,):
-        raise HostError("the ledger here is of another operator", remedy="use the key that it was made with")
-    return kept
+    def _keep(self, made: _Made) -> None:
+        """Put a block on disk, and tell. It counts if it is there, even though its commit failed."""
+        try:
+            self._database.keep(made.block, made.ids, made.records, made.pages, made.before)
+        except Exception as error:
+            if self._database.newest() != made.block.header:
+                self._trouble = str(error)
+                for one, _ in made.receipts:
+                    one.envelope.fail(error)
+                raise
+        self._newest, self._trouble = made.block.header, ""
+        self._acknowledge(made.receipts)
+        event = Event(made.block.header, tuple(made.records))
+        for each in list(self._subscribers):
+            each.put(event)
+
+    def _acknowledge(self, receipts: list[tuple[Waiting, Receipt]]) -> None:
+        if receipts:
+            self._hook("before-acknowledgement")
+        for one, receipt in receipts:
+            one.envelope.settle(one.index, receipt)

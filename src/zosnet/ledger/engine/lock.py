@@ -25,6 +25,7 @@ class LockFile:
             ) from None
 
     def close(self) -> None:
+        """Let go of it."""
         os.close(self._descriptor)
 
 

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from zosnet._core import fold_page
 from zosnet.ledger.comet import abci
 from zosnet.ledger.comet.envelope import MOST_IN_BLOCK, unpack
 from zosnet.ledger.encoding import U64, Bytes32, Malformed, decode, encode
@@ -34,8 +35,8 @@ MOST_PENDING = 10_000
 MALFORMED = "malformed"
 #: About 2 KB each. A guess: some blocks' worth.
 MOST_PARSED = 5000
-#: Of the tree, in memory: the three upper levels, 4369 pages, and some below. About 4 KB each.
-PAGES = 6000
+#: Of the tree, in memory: the three upper levels, 4369 pages, and some below. Some 0.7 KB each.
+PAGES = 20_000
 #: Blocks that a transaction waits for which can't be carried out yet.
 PATIENT = 2
 
@@ -70,6 +71,7 @@ class _Carried:
     records: Changes
     root: bytes
     pages: Changes
+    before: Changes  #: what the pages were
     hash: bytes = b""
 
 
@@ -94,7 +96,7 @@ class Application:
         self._on_done, self._on_refused, self._on_misbehavior = on_done, on_refused, on_misbehavior
         self.verifier = Verifier(limit=50_000)
         self._machine = Machine(genesis, database, self.verifier, cache=10_000)
-        self._tree = Tree(database.page, cache=PAGES)
+        self._tree = Tree(database.page, fold=fold_page, cache=PAGES)
         raw = database.newest_head()
         self.kept = Kept(0, genesis.time_ms, genesis.chain, EMPTY) if raw is None else decode(Kept, raw)
         if self._tree.root != self.kept.root:
@@ -258,7 +260,12 @@ class Application:
         kept = Kept(carried.block.height, carried.block.time_ms, carried.hash, carried.root)
         try:
             self._database.keep_state(
-                kept.height, (encode(kept), b""), list(carried.epochs), carried.records, carried.pages
+                kept.height,
+                (encode(kept), b""),
+                list(carried.epochs),
+                carried.records,
+                carried.pages,
+                before=carried.before,
             )
         except HostError:
             if self._database.newest_head() != encode(kept):
@@ -318,7 +325,8 @@ class Application:
                 results.append(result)
         records = self._machine.end()
         root, pages = self._tree.update(records)
-        self._carried = _Carried(block, tuple(txs), results, epochs, records, root, pages)
+        before = self._tree.before
+        self._carried = _Carried(block, tuple(txs), results, epochs, records, root, pages, before)
         return self._carried
 
     @staticmethod

@@ -49,7 +49,8 @@ GIVE_UP_S = 25.0
 #: A query waits this long for the header that proves the newest state; it comes within two blocks.
 PROOF_S = 3.0
 CHECK_S = 0.5
-#: Of each of the two connections: a validator is to need at most 200 MB, and CometBFT takes a third of that.
+#: Of the connection that writes and of the one that answers: a validator is to need at most 200 MB, and
+#: CometBFT takes a third of that.
 CACHE_MB = 12
 _IN_CACHE = "already exists in cache"
 """CometBFT's words for an envelope that waits already."""

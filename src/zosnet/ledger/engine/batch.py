@@ -1,0 +1,39 @@
+"""Signatures judged many at a time, in Rust and without the interpreter, so that other threads go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from zosnet._core import verify_signatures
+from zosnet.ledger.signature import Verifier
+
+__all__ = ["BatchVerifier", "Claim"]
+
+Claim = tuple[bytes, bytes, bytes]
+"""A key, a message, and what is said to be the key's signature of it."""
+
+
+class BatchVerifier(Verifier):
+    """A verifier that may be told beforehand what it will be asked. The rule is that of `Verifier`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bad: set[bytes] = set()
+
+    def prepare(self, claims: Iterable[Claim]) -> None:
+        """Judge these now, all at once. What is wrong is remembered until the next time."""
+        wanted = {self.mark(*claim): claim for claim in claims}
+        new = {mark: claim for mark, claim in wanted.items() if mark not in self._good}
+        self.checked += len(new)
+        self._bad.clear()
+        for mark, is_good in zip(new, verify_signatures(list(new.values())), strict=True):
+            if is_good:
+                self._remember(mark)
+            else:
+                self._bad.add(mark)
+
+    def __call__(self, key: bytes, message: bytes, signature: bytes) -> bool:
+        """As `verify`."""
+        return self.mark(key, message, signature) not in self._bad and super().__call__(
+            key, message, signature
+        )

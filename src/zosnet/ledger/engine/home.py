@@ -1,0 +1,29 @@
+"""What an embedded ledger's directory is for: one operator, one genesis for ever."""
+
+from __future__ import annotations
+
+from zosnet.ledger.encoding import decode, encode
+from zosnet.ledger.engine.database import Database
+from zosnet.ledger.genesis import Genesis
+from zosnet.ledger.signature import Signer
+from zosnet.model.errors import HostError
+
+__all__ = ["kept_genesis"]
+
+
+def kept_genesis(database: Database, given: Genesis | None, operator: Signer) -> Genesis:
+    """What the ledger there starts from: what is given, where it is new. Raises HostError for another."""
+    if database.meta("engine") is not None:
+        raise HostError("the ledger here has several operators", remedy="start it with `zosnet ledger start`")
+    raw = database.meta("genesis")
+    if raw is None:
+        if given is None:
+            raise HostError("there is no ledger here yet", remedy="make one with `zosnet ledger dev`")
+        database.set_meta("genesis", encode(given))
+        raw = encode(given)
+    kept = decode(Genesis, raw)
+    if given is not None and given != kept:
+        raise HostError("the ledger here has another genesis", remedy="name another directory")
+    if kept.operators != (operator.public,):
+        raise HostError("the ledger here is of another operator", remedy="use the key that it was made with")
+    return kept

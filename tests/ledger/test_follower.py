@@ -184,8 +184,9 @@ def test_a_pin_and_a_leap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         tenth = ledger.headers(10, 1)[0].header
         pinned = Follower(way, ledger.genesis.chain, pin=Pin(10, tenth.hash), clock=lambda: clock.now)
         assert pinned.catch_up().height == 31
-        for pin in (Pin(10, bytes(32)), Pin(99, tenth.hash)):
-            with pytest.raises(PeerError, match="not the one"):
+        # An operator that is behind is no liar.
+        for pin, trouble in ((Pin(10, bytes(32)), "not the one"), (Pin(99, tenth.hash), "no block 99 yet")):
+            with pytest.raises(PeerError, match=trouble):
                 Follower(way, pin=pin, clock=lambda: clock.now).catch_up()
         with pytest.raises(PeerError, match="another one"):
             Follower(way, bytes(32))

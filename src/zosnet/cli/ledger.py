@@ -15,7 +15,7 @@ from zosnet.cli.common import json_option
 from zosnet.cli.ledger_access import at, embedded, follower, ledger_options, socket_of, transport
 from zosnet.cli.ledger_light import LightProof, Sources, verify_by_light
 from zosnet.cli.output import duration, fields, progress, say, show_json
-from zosnet.ledger.client.follower import STALE_MS, Follower, Pin
+from zosnet.ledger.client.follower import STALE_MS, Follower, Pin, at_pin
 from zosnet.ledger.client.transport import Transport
 from zosnet.ledger.comet.signed import parse_signed, proven_height, trouble_after, trouble_of
 from zosnet.ledger.encoding import Malformed, decode, encode
@@ -241,10 +241,7 @@ def _verify_live(way: Transport, chain: bytes | None, pin: Pin | None, is_full: 
         return {"chain": genesis.chain.hex(), "height": top, "headers": top, "replayed": True}
     before, start = None, 1
     if pin is not None:
-        first = next(iter(way.headers(pin.height, 1)), None)
-        if first is None or first.header.hash != pin.hash:
-            raise PeerError(f"block {pin.height} there is not the one that is trusted")
-        before, start = first.header, pin.height + 1
+        before, start = at_pin(way, pin).header, pin.height + 1
     checked = 0
     with progress("checking headers", top) as tell:
         while found := way.headers(start, 1000):

@@ -26,7 +26,7 @@ from zosnet.ledger.records import NameRecord, kind_of, name_key
 from zosnet.ledger.tree import verify
 from zosnet.model.errors import HostError, PeerError
 
-__all__ = ["Follower", "Known", "Pin", "TooOld"]
+__all__ = ["Follower", "Known", "Pin", "TooOld", "at_pin"]
 
 STALE_MS = 15_000
 LONGEST_MS = DAY_MS
@@ -55,6 +55,25 @@ class Known:
 
     record: Any
     time_ms: int
+
+
+def at_pin(way: Transport, pin: Pin) -> SignedHeader:
+    """The trusted header, as the ledger there has it.
+
+    Raises:
+        PeerError: it has another one of that height, or isn't there yet: one operator may be behind another.
+    """
+    found = next(iter(way.headers(pin.height, 1)), None)
+    if found is None or found.header.height != pin.height:
+        raise PeerError(
+            f"the ledger there has no block {pin.height} yet",
+            remedy="ask again in some seconds, or another operator",
+        )
+    if found.header.hash != pin.hash:
+        raise PeerError(
+            f"block {pin.height} there is not the one that is trusted", remedy="don't trust this ledger"
+        )
+    return found
 
 
 class Follower:
@@ -123,12 +142,10 @@ class Follower:
             raise PeerError(f"the ledger's operator lies: {self._lie}", remedy="don't trust this ledger")
 
     def _start_from(self, pin: Pin) -> None:
-        found = self.transport.headers(pin.height, 1)
-        if not found or found[0].header.hash != pin.hash or found[0].header.height != pin.height:
-            raise PeerError(f"block {pin.height} there is not the one that is trusted")
-        if trouble := trouble_of(self.genesis, found[0]):
+        found = at_pin(self.transport, pin)
+        if trouble := trouble_of(self.genesis, found):
             raise PeerError(f"header {pin.height} is wrong: {trouble}")
-        self.newest = found[0].header
+        self.newest = found.header
 
     def _leap(self) -> None:
         """Skip what is between: the operators never change, so their word for a later header is as good."""

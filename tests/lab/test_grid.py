@@ -237,5 +237,6 @@ def test_a_killed_lab_leaves_nothing(how: int) -> None:
         lab.send_signal(how)
         lab.wait(10)
     until("all processes are gone", lambda: not processes_of(name), seen=lambda: processes_of(name))
-    assert processes_in(map(int, inodes)) == []
+    spaces = [int(inode) for inode in inodes]
+    until("nobody is in its namespaces", lambda: not processes_in(spaces), seen=lambda: processes_in(spaces))
     assert before.added(Surroundings.now()) == []

@@ -171,9 +171,10 @@ def test_ten_thousand_routes_return_to_the_better_link_in_one_batch(monkeypatch:
             assert [through(batch) for batch in a.plane.batches] == [{2: ROUTES}]
             a.plane.batches.clear()
             a.plane.report(Resumed(1, time.monotonic()))
-            await until(lambda: len(a.plane.batches) == 1)
+            # Both may have come by the time that anybody looks.
+            await until(lambda: len(a.plane.batches) >= 1)
             assert through(a.plane.batches[0]) == {2: ROUTES}, "at first it is the backup"
-            await until(lambda: len(a.plane.batches) == 2)
+            await until(lambda: len(a.plane.batches) >= 2)
             assert through(a.plane.batches[1]) == {1: ROUTES}
             assert all(route.backup == 2 for route in a.node._speaker.selected())
 

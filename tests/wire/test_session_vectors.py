@@ -6,30 +6,19 @@ frames are written down a second time, in the words of the page. Only b's addres
 
 from __future__ import annotations
 
-import hmac
 import re
 from hashlib import blake2s
 from ipaddress import IPv4Address
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from tests.wire.noise import ROOT, Symmetric, agree, counting, public, vectors
 
-ROOT = Path(__file__).parents[2]
-FILE = ROOT / "rust/core/tests/vectors/session.txt"
 PAGE = ROOT / "docs/protocols/session.md"
-VECTORS = {
-    name: bytes.fromhex(value)
-    for name, value in (line.split() for line in FILE.read_text().splitlines() if not line.startswith("#"))
-}
+VECTORS = vectors("session.txt")
 CHACHA, AES = 1, 2
 NAMES = {CHACHA: "chacha", AES: "aes"}
-
-
-def counting(first: int, length: int = 32) -> bytes:
-    return bytes((first + at) % 256 for at in range(length))
 
 
 A, B = counting(0x01), counting(0x21)
@@ -41,14 +30,6 @@ COOKIE_SECRET, COOKIE_NONCE = counting(0xE4), counting(0x04, 24)
 SOURCE = IPv4Address("192.0.2.1").packed + (9652).to_bytes(2)
 ENTRIES = bytes.fromhex("8004 60010203 4001 00")
 """A packet of four bytes, partial, and an empty padding entry, which is extended."""
-
-
-def public(secret: bytes) -> bytes:
-    return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
-
-
-def agree(secret: bytes, key: bytes) -> bytes:
-    return X25519PrivateKey.from_private_bytes(secret).exchange(X25519PublicKey.from_public_bytes(key))
 
 
 def mac(key: bytes, data: bytes) -> bytes:
@@ -63,34 +44,6 @@ def offer(ciphers: int, index: bytes = b"") -> bytes:
     """What an end says of itself: two lanes, frames of any length; a response has its index, extension 1."""
     extension = b"\x01" + len(index).to_bytes(2) + index if index else b""
     return bytes([1, ciphers, 2, 0]) + (0xFFFF).to_bytes(2) + bytes(2) + extension
-
-
-class Symmetric:
-    """Section 5.2 of the Noise specification, with ChaChaPoly and BLAKE2s, for the end that writes."""
-
-    def __init__(self, name: str, prologue: bytes) -> None:
-        self.h = self.ck = blake2s(name.encode()).digest()
-        self.key = b""
-        self.mix_hash(prologue)
-
-    def mix_hash(self, data: bytes) -> None:
-        self.h = blake2s(self.h + data).digest()
-
-    def hkdf(self, material: bytes) -> tuple[bytes, bytes]:
-        temp = hmac.digest(self.ck, material, "blake2s")
-        first = hmac.digest(temp, b"\x01", "blake2s")
-        return first, hmac.digest(temp, first + b"\x02", "blake2s")
-
-    def mix_key(self, material: bytes) -> None:
-        self.ck, self.key = self.hkdf(material)
-
-    def clear(self, data: bytes) -> bytes:
-        self.mix_hash(data)
-        return data
-
-    def sealed(self, plain: bytes) -> bytes:
-        # No key of this pattern seals twice, so every nonce is 0.
-        return self.clear(ChaCha20Poly1305(self.key).encrypt(bytes(12), plain, self.h))
 
 
 class Shaken(NamedTuple):

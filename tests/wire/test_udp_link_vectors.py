@@ -6,68 +6,18 @@ second time, in the words of the page.
 
 from __future__ import annotations
 
-import hmac
 from hashlib import blake2s
-from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from tests.wire.noise import Symmetric, agree, counting, public, vectors
 
-FILE = Path(__file__).parents[2] / "rust/core/tests/vectors/udp-link.txt"
-VECTORS = {
-    name: bytes.fromhex(value)
-    for name, value in (line.split() for line in FILE.read_text().splitlines() if not line.startswith("#"))
-}
+VECTORS = vectors("udp-link.txt")
 CASES = ["xx-chacha", "xx-aes", "ik-chacha", "ik-aes"]
-
-
-def counting(first: int, length: int = 32) -> bytes:
-    return bytes((first + at) % 256 for at in range(length))
-
-
-def public(secret: bytes) -> bytes:
-    return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
-
-
-def agree(secret: bytes, key: bytes) -> bytes:
-    return X25519PrivateKey.from_private_bytes(secret).exchange(X25519PublicKey.from_public_bytes(key))
 
 
 DIALLER, DIALLED = counting(0x01), counting(0x21)
 EPHEMERALS = counting(0x4D), counting(0xC8)
-
-
-class Symmetric:
-    """Section 5.2 of the Noise specification, with ChaChaPoly and BLAKE2s."""
-
-    def __init__(self, name: str, prologue: bytes) -> None:
-        self.h = blake2s(name.encode()).digest()
-        self.ck = self.h
-        self.key = b""
-        self.n = 0
-        self.mix_hash(prologue)
-
-    def mix_hash(self, data: bytes) -> None:
-        self.h = blake2s(self.h + data).digest()
-
-    def hkdf(self, material: bytes) -> tuple[bytes, bytes]:
-        temp = hmac.digest(self.ck, material, "blake2s")
-        first = hmac.digest(temp, b"\x01", "blake2s")
-        return first, hmac.digest(temp, first + b"\x02", "blake2s")
-
-    def mix_key(self, material: bytes) -> None:
-        self.ck, self.key = self.hkdf(material)
-        self.n = 0
-
-    def open(self, data: bytes) -> bytes:
-        plain = data
-        if self.key:
-            nonce = bytes(4) + self.n.to_bytes(8, "little")
-            plain = ChaCha20Poly1305(self.key).decrypt(nonce, data, self.h)
-            self.n += 1
-        self.mix_hash(data)
-        return plain
 
 
 def read(case: str) -> tuple[list[bytes], bytes, bytes]:

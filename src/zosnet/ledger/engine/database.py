@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from zosnet.ledger.engine import undo
-from zosnet.ledger.engine.interface import Block
+from zosnet.ledger.engine.interface import Block, Item
 from zosnet.ledger.header import SignedHeader
+from zosnet.ledger.tree import prove
 from zosnet.model.errors import HostError
 
 __all__ = ["KEPT_ROOTS", "Database", "Snapshot"]
@@ -275,6 +276,14 @@ class Snapshot:
             if found is not None:
                 return None if found[0] is None else bytes(found[0])
         return self._one("record", _place(key))
+
+    def item(self, key: bytes, height: int, newest: int) -> Item:
+        """A record as of a height, with its proof under the root of that height."""
+        return Item(
+            key,
+            self.record(key, height, newest),
+            prove(lambda prefix: self.page(prefix, height, newest), key),
+        )
 
     def page(self, prefix: bytes, height: int, newest: int) -> bytes | None:
         """A page as it was after block `height`."""

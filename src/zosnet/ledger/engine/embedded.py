@@ -24,7 +24,7 @@ from zosnet.ledger.engine.clock import Watch, now_ms, steady_ms
 from zosnet.ledger.engine.database import KEPT_ROOTS, Database, Snapshot
 from zosnet.ledger.engine.events import Events
 from zosnet.ledger.engine.home import kept_genesis
-from zosnet.ledger.engine.interface import Answer, Block, Event, Item, Receipt, Status
+from zosnet.ledger.engine.interface import Answer, Block, Event, Receipt, Status
 from zosnet.ledger.engine.lock import lock
 from zosnet.ledger.engine.turns import SMALL, Envelope, Turns, Waiting
 from zosnet.ledger.genesis import Genesis
@@ -33,7 +33,7 @@ from zosnet.ledger.signature import Signer
 from zosnet.ledger.state import Block as Place
 from zosnet.ledger.state import Changes, Machine, UnknownRules
 from zosnet.ledger.transaction import SignedTransaction
-from zosnet.ledger.tree import Tree, prove
+from zosnet.ledger.tree import Tree
 from zosnet.model.errors import HostError, UsageError
 
 __all__ = ["Embedded", "now_ms"]
@@ -196,11 +196,7 @@ class Embedded:
                     f"the state of block {at} can't be proven",
                     remedy=f"ask for one of {max(1, top - KEPT_ROOTS + 1)} to {top}",
                 )
-            return Answer(header, tuple(self._item(key, at, top) for key in keys))
-
-    def _item(self, key: bytes, at: int, top: int) -> Item:
-        proof = prove(lambda prefix: self._snapshot.page(prefix, at, top), key)
-        return Item(key, self._snapshot.record(key, at, top), proof)
+            return Answer(header, tuple(self._snapshot.item(key, at, top) for key in keys))
 
     def subscribe(self, notify: Callable[[], None] = lambda: None) -> Events:
         """Hear of each block from now on; `notify` is called, by another thread, when there is news."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from hashlib import sha256
 
+from zosnet.ledger.comet.protobuf import varint
 from zosnet.ledger.light.canonical import (
     SECOND_NS,
     bytes_field,
@@ -20,7 +21,6 @@ from zosnet.ledger.light.canonical import (
     merkle_root,
     message_field,
     timestamp,
-    varint,
 )
 
 __all__ = [

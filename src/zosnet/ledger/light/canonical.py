@@ -9,21 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 
-__all__ = ["bytes_field", "fixed_field", "int_field", "merkle_root", "message_field", "timestamp", "varint"]
+from zosnet.ledger.comet.protobuf import varint
+
+__all__ = ["bytes_field", "fixed_field", "int_field", "merkle_root", "message_field", "timestamp"]
 
 _VARINT, _FIXED64, _LENGTH = 0, 1, 2
 SECOND_NS = 1_000_000_000
-
-
-def varint(value: int) -> bytes:
-    """A base-128 number, the lowest seven bits first; negative ones as their 64 bits."""
-    value &= (1 << 64) - 1
-    found = bytearray()
-    while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
-    found.append(value)
-    return bytes(found)
 
 
 def _tag(number: int, wire_type: int) -> bytes:

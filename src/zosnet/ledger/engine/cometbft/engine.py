@@ -31,12 +31,11 @@ from zosnet.ledger.engine.cometbft.server import Server
 from zosnet.ledger.engine.database import KEPT_ROOTS, Database, Snapshot
 from zosnet.ledger.engine.embedded import MOST_QUERIED, now_ms
 from zosnet.ledger.engine.events import Events
-from zosnet.ledger.engine.interface import Answer, Block, Event, Item, Receipt, Status
+from zosnet.ledger.engine.interface import Answer, Block, Event, Receipt, Status
 from zosnet.ledger.engine.lock import lock
 from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.state import Result
 from zosnet.ledger.transaction import SignedTransaction
-from zosnet.ledger.tree import prove
 from zosnet.model.errors import HostError, UsageError
 
 __all__ = ["Comet"]
@@ -184,11 +183,7 @@ class Comet:
                     f"the state that header {at + 1} is for can't be proven",
                     remedy=f"ask for one of {max(2, top - KEPT_ROOTS + 2)} to {top + 1}",
                 )
-            return Answer(header, tuple(self._item(key, at, top) for key in keys))
-
-    def _item(self, key: bytes, at: int, top: int) -> Item:
-        proof = prove(lambda prefix: self._snapshot.page(prefix, at, top), key)
-        return Item(key, self._snapshot.record(key, at, top), proof)
+            return Answer(header, tuple(self._snapshot.item(key, at, top) for key in keys))
 
     def _newest_proof(self) -> SignedHeader:
         """The newest header; where its root isn't that of the newest state, the next, if it comes soon."""

@@ -111,6 +111,17 @@ def trial(
     return run.result
 
 
+def pair_with(options: Options, change: Callable[[Lab], None]) -> Lab:
+    """Two nodes whose one link was changed; nothing stays where that fails."""
+    lab = Lab("ab", [("a", "b")], congestion=options.congestion)
+    try:
+        change(lab)
+    except BaseException:
+        lab.close()
+        raise
+    return lab
+
+
 def pair(peer: Peer, options: Options) -> Result:
     """Two nodes, one link."""
 
@@ -142,22 +153,13 @@ def pair(peer: Peer, options: Options) -> Result:
 def segmented(peer: Peer, options: Options) -> Result:
     """As A, over a link without segmentation offload: a veth otherwise takes 64 KiB at once."""
 
-    def build() -> Lab:
-        lab = Lab("ab", [("a", "b")], congestion=options.congestion)
-        try:
-            lab.segment(1)
-        except BaseException:
-            lab.close()
-            raise
-        return lab
-
     def body(run: Trial, lab: Lab) -> None:
         target = run.bring_up(lab)
         run.echo("idle", lab["a"], target)
         run.bulk("tcp1", lab, target)
         run.bulk("tcp4", lab, target, streams=4)
 
-    return trial(peer, options, build, body)
+    return trial(peer, options, lambda: pair_with(options, lambda lab: lab.segment(1)), body)
 
 
 def loaded_ping(run: Trial, lab: Lab, target: str) -> None:
@@ -188,17 +190,11 @@ def relayed(peer: Peer, options: Options) -> Result:
 def lossy(peer: Peer, options: Options) -> Result:
     """Two nodes, with delay, loss and a rate limit between them (helpers/linkem.c)."""
 
-    def build() -> Lab:
-        lab = Lab("ab", [("a", "b")], congestion=options.congestion)
-        try:
-            lab.emulate(
-                1, compiled("linkem.c"), delay_ms=options.delay_ms, loss_percent=options.loss_percent,
-                rate_mbit=options.rate_mbit,
-            )  # fmt: skip
-        except BaseException:
-            lab.close()
-            raise
-        return lab
+    def spoil(lab: Lab) -> None:
+        lab.emulate(
+            1, compiled("linkem.c"), delay_ms=options.delay_ms, loss_percent=options.loss_percent,
+            rate_mbit=options.rate_mbit,
+        )  # fmt: skip
 
     def body(run: Trial, lab: Lab) -> None:
         target = run.bring_up(lab)
@@ -206,7 +202,7 @@ def lossy(peer: Peer, options: Options) -> Result:
         run.bulk("tcp1", lab, target)
         run.bulk("tcp4", lab, target, streams=4)
 
-    return trial(peer, options, build, body)
+    return trial(peer, options, lambda: pair_with(options, spoil), body)
 
 
 def idle(peer: Peer, options: Options) -> Result:

@@ -138,13 +138,13 @@ impl Live {
         let Some(asked) = self.asked else {
             return f64::INFINITY;
         };
-        let wanted = seen.data > self.heard || Self::flows(seen, asked);
-        asked
-            + if wanted {
-                seen.stall
-            } else {
-                seen.stall.max(QUIET_STALL)
-            }
+        let flowed = seen.data > self.heard || Self::flows(seen, asked);
+        let patience = if flowed {
+            seen.stall
+        } else {
+            seen.stall.max(QUIET_STALL)
+        };
+        asked + patience
     }
 
     /// When the next ping is due.

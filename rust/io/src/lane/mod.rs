@@ -6,6 +6,7 @@
 //! | [`carrier`] | the lane's links, and the way to all others |
 //! | [`connect`] | accepting and dialling |
 //! | [`health`] | whether links make progress, and how they end |
+//! | [`pace`] | when it rests |
 //! | [`port`], [`datagrams`] | the UDP port; from it to the TUN, to other links |
 //! | [`frames`] | session frames to links |
 //! | [`relay`] | data packets of others to datagram links |
@@ -13,8 +14,8 @@
 //! | [`transmit`] | from the TUN to links |
 //! | [`sessions`] | the session of each key |
 //!
-//! A turn: wait, take what is ready, write what came of it, sleep until something is due. A lane with nothing
-//! to do has no timer.
+//! A turn: wait, take what is ready, write what came of it, rest if small packets come fast, sleep until something is
+//! due. A lane with nothing to do has no timer.
 
 mod bounds;
 pub mod carrier;

@@ -16,7 +16,7 @@ const WINDOW: f64 = 0.001;
 const FAST: f64 = 40_000.0;
 /// A turn that took as many has its group already.
 const GROUP: usize = 32;
-/// The longest rest: 32 packets at 160,000 a second; an eighth of what the TUN's queue holds at that rate.
+/// The rest: 32 packets at 160,000 a second, a fifteenth of what the TUN's queue holds.
 const REST: Duration = Duration::from_micros(200);
 
 /// Counts small packets and decides.

@@ -138,7 +138,7 @@ def test_two_equal_datagram_links_carry_flows_of_both() -> None:
 
 def test_ten_thousand_routes_return_to_the_better_link_in_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stands between a better link (1) and a worse one (2), both to nodes that know the same routes."""
-    monkeypatch.setattr(babel_neighbour, "SHORTEST_RETURN", 0.3)
+    monkeypatch.setattr(babel_neighbour, "SHORTEST_RETURN", 1.0)
     rng = Random(5)
     far = [
         RouterId.of(PublicKey(rng.randbytes(32)), ORDERED_ZONE | SESSION_ZONE, b"aaaa00")
@@ -171,11 +171,13 @@ def test_ten_thousand_routes_return_to_the_better_link_in_one_batch(monkeypatch:
             assert [through(batch) for batch in a.plane.batches] == [{2: ROUTES}]
             a.plane.batches.clear()
             a.plane.report(Resumed(1, time.monotonic()))
-            # Both may have come by the time that anybody looks.
-            await until(lambda: len(a.plane.batches) >= 1)
-            assert through(a.plane.batches[0]) == {2: ROUTES}, "at first it is the backup"
-            await until(lambda: len(a.plane.batches) >= 2)
-            assert through(a.plane.batches[1]) == {1: ROUTES}
+            # First the backup that is there again, a while later the better link, a batch each. Where the machine
+            # is so slow that the while is over before the first is decided, one batch holds the beginning of the
+            # second: so what counts is what each route was told, and that nothing came by slices.
+            await until(lambda: sum(through(batch).get(1, 0) for batch in a.plane.batches) == ROUTES, within=30)
+            assert sum(through(batch).get(2, 0) for batch in a.plane.batches) == ROUTES
+            assert 1 not in through(a.plane.batches[0]) or 2 not in through(a.plane.batches[-1])
+            assert len(a.plane.batches) <= 3
             assert all(route.backup == 2 for route in a.node._speaker.selected())
 
     asyncio.run(main())

@@ -5,6 +5,8 @@ echo.py PORT
 
 from __future__ import annotations
 
+import contextlib
+import os
 import select
 import socket
 import sys
@@ -21,6 +23,9 @@ def listening(kind: int, port: int) -> socket.socket:
 
 
 def main() -> None:
+    # As the probe's: the far host answers at once.
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, -10)
     port = int(sys.argv[1])
     datagrams, accepting = listening(socket.SOCK_DGRAM, port), listening(socket.SOCK_STREAM, port)
     sys.stdout.write('{"event": "ready"}\n')

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
-from tests.integration.nodes import dialling
+from tests.integration.nodes import dialling, line
 
 from zosnet.lab import Grid, Node, Wishes, until
 from zosnet.lab.ask import has_route
@@ -100,3 +100,47 @@ def test_a_peer_can_be_added_and_dropped_while_running(grid: Grid) -> None:
     api(b).delete("/v1/peers/" + url.replace(":", "%3A").replace("/", "%2F"))
     until("the route has gone", lambda: not has_route(a, b))
     assert not a.reaches(b)
+
+
+def shared(node: Node) -> tuple[float, float]:
+    """Packets that the node sealed, and those of them that shared a frame with another one."""
+    counters = api(node).metrics()
+    return counters["zosnet_dataplane_tx_packets_total"], counters["zosnet_dataplane_tx_shared_total"]
+
+
+def share_of(source: Node, target: Node) -> float:
+    """The share of a file's packets that went in frames with others before them."""
+    packets, before = shared(source)
+    carry(source, target)
+    after, now = shared(source)
+    assert after - packets > 8 * MIB / 1400
+    return (now - before) / (after - packets)
+
+
+def test_packets_share_frames_only_over_a_stream_to_the_node_itself(grid: Grid) -> None:
+    """A relay may be a stock one, whose QUIC links take no long frames."""
+    a, r, b = line(grid, "arb")
+    start([a, r, b])
+    assert share_of(a, r) > 0.5
+    assert share_of(a, b) < 0.1
+    assert share_of(b, a) < 0.1
+
+
+def test_a_transfer_in_long_frames_outlives_its_link(grid: Grid) -> None:
+    """What waits for a stream that ends may be too long for relays; the host sends it again."""
+    for name in "arb":
+        grid.host(name)
+    direct = grid.link("a", "b", rate_mbit=100)
+    ar, rb = grid.link("a", "r"), grid.link("r", "b")
+    a, r = dialling(grid, "a"), dialling(grid, "r", ar.url("a"))
+    b = dialling(grid, "b", direct.url("a"), rb.url("r"))
+    start([a, r, b])
+    sent = Payload(a.host, "sent", 16 * MIB, in_memory=True)
+    came = Payload(b.host, "came", 16 * MIB, in_memory=True)
+    digest = sent.fill(16 * MIB)
+    transfer = Transfer(a.host, sent.path, b.host, came.path, b.address)
+    until("a quarter has arrived", lambda: transfer.received() > 4 * MIB)
+    assert shared(a)[1] > 0
+    api(b).delete("/v1/peers/" + direct.url("a").replace(":", "%3A").replace("/", "%2F"))
+    transfer.finish()
+    assert came.digest() == digest

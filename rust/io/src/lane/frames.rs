@@ -5,7 +5,8 @@
 //! relayed: relay header | frame | tag          over a `udp://` link to somebody else
 //! wrapped: Mycelium data packet { frame }      over any other link; stock relays know nothing else
 //! ```
-//! Small packets that come in one burst for one node share a frame; a frame is at most one datagram.
+//! Small packets that come in one burst for one node share a frame; a frame is at most one datagram. Over a stream whose
+//! other end is the node itself all packets share frames, which are longer: no relay sees them, and nothing is lost.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -32,6 +33,10 @@ use super::port::Sent;
 use super::relay::wrap_relayed;
 use super::transmit::{LENGTH_AT, SEALED_AT};
 
+/// The longest frame over a stream to the node itself: several packets are sealed at once, and lost or come together.
+/// Measured (docs/benchmarks.md, "Long frames"): most of what there is to gain, and on a link of 10 Mbit/s the first of
+/// these packets waits 6 ms for the last.
+const LONG_FRAME: usize = 9000;
 /// The least MTU of IPv6: what the host can't make smaller is cut up here.
 const MIN_MTU: usize = 1280;
 
@@ -55,6 +60,11 @@ enum Kind {
 }
 
 impl Road {
+    /// The most bytes of entries that a frame holds.
+    fn room(&self) -> usize {
+        self.longest.saturating_sub(OVERHEAD)
+    }
+
     /// The longest packet that a frame holds.
     fn longest_packet(&self) -> usize {
         self.longest.saturating_sub(OVERHEAD + ENTRY_HEADER)
@@ -82,6 +92,12 @@ pub(super) struct OpenFrame {
     class: u8,
     entries: Vec<u8>,
     packets: usize,
+}
+
+impl OpenFrame {
+    fn is_for(&self, transport: &Arc<Transport>, road: &Road, class: u8) -> bool {
+        Arc::ptr_eq(&self.transport, transport) && self.road.is_same(road) && self.class == class
+    }
 }
 
 /// The traffic class of an IP packet.
@@ -149,6 +165,7 @@ impl Lane {
                 let kind = Kind::Relayed(Arc::clone(state), udp.keys(), udp.target());
                 (kind, longest.min(through_relays))
             }
+            None if state.is_some_and(|state| state.ends_at(&peer.key)) => (Kind::Wrapped, LONG_FRAME),
             None => (Kind::Wrapped, through_relays.min(FRAME_RELAYED)),
         };
         Road {
@@ -177,10 +194,11 @@ impl Lane {
         }
         if header.gso_type == 0 {
             self.count(Counter::TunRx, 1);
-            let entry = ENTRY_HEADER + packet.len();
-            if entry <= road.longest.saturating_sub(OVERHEAD) / 2 {
-                return self.share_frame(transport, road, class, header, packet);
-            }
+        }
+        // Of datagrams each big packet has its own, so that the loss of one costs one packet.
+        let entry = ENTRY_HEADER + segment_length(header, packet);
+        if (header.gso_type == 0 || road.longest == LONG_FRAME) && entry <= road.room() / 2 {
+            return self.share_frame(transport, road, class, header, packet);
         }
         self.close_frame();
         let mut count = 0;
@@ -230,7 +248,7 @@ impl Lane {
         self.refuse(Problem::TooBig { mtu }, packet);
     }
 
-    /// Put a small packet in a frame with others of the same burst.
+    /// Put packets in a frame with others of the same burst.
     fn share_frame(
         &mut self,
         transport: &Arc<Transport>,
@@ -239,46 +257,56 @@ impl Lane {
         header: VirtioNetHdr,
         packet: &mut [u8],
     ) {
-        let room = road.longest.saturating_sub(OVERHEAD);
-        let fits = self.open_frame.as_ref().is_some_and(|open| {
-            Arc::ptr_eq(&open.transport, transport)
-                && open.road.is_same(road)
-                && open.class == class
-                && open.entries.len() + ENTRY_HEADER + packet.len() <= room
-        });
-        if !fits {
-            self.close_frame();
-            self.open_frame = Some(OpenFrame {
-                transport: Arc::clone(transport),
-                road: Arc::clone(road),
-                class,
-                entries: std::mem::take(&mut self.spare_entries),
-                packets: 0,
-            });
-        }
-        let Some(open) = &mut self.open_frame else { return };
-        let entries = &mut open.entries;
+        let mut open = match self.open_frame.take() {
+            Some(open) if open.is_for(transport, road, class) => open,
+            other => {
+                self.seal_frame(other);
+                self.begin_frame(transport, road, class)
+            }
+        };
         let outcome = split_as(Checksums::Partial, header, packet, |head, body, partial| {
-            add_packet(entries, head, body, partial);
+            if open.entries.len() + ENTRY_HEADER + head.len() + body.len() > road.room() {
+                let next = self.begin_frame(transport, road, class);
+                self.seal_frame(Some(std::mem::replace(&mut open, next)));
+            }
+            add_packet(&mut open.entries, head, body, partial);
+            open.packets += 1;
         });
         match outcome {
-            Ok(_) => open.packets += 1,
+            Ok(count) if header.gso_type != 0 => self.count(Counter::TunRx, count as u64),
+            Ok(_) => {}
             Err(_) => self.carrier.dropped(DropReason::BadOffload, 1),
+        }
+        self.open_frame = Some(open);
+    }
+
+    fn begin_frame(&mut self, transport: &Arc<Transport>, road: &Arc<Road>, class: u8) -> OpenFrame {
+        OpenFrame {
+            transport: Arc::clone(transport),
+            road: Arc::clone(road),
+            class,
+            entries: std::mem::take(&mut self.spare_entries),
+            packets: 0,
         }
     }
 
     /// Seal the frame that still took packets. Before anything else goes the same way, and at the end of a burst.
     pub(super) fn close_frame(&mut self) {
-        let Some(open) = self.open_frame.take() else {
-            return;
-        };
-        let OpenFrame {
+        let open = self.open_frame.take();
+        self.seal_frame(open);
+    }
+
+    fn seal_frame(&mut self, open: Option<OpenFrame>) {
+        let Some(OpenFrame {
             transport,
             road,
             class,
             mut entries,
             packets,
-        } = open;
+        }) = open
+        else {
+            return;
+        };
         if packets > 0 {
             let sent = self.emit(&transport, &road, class, entries.len(), |bytes| {
                 bytes.extend_from_slice(&entries);

@@ -19,6 +19,7 @@ use crate::events::Event;
 use crate::handoff::LinkId;
 use crate::keeper::ToKeeper;
 use crate::link::{LinkState, bump};
+use crate::peers::FRAME_RELAYED;
 use crate::probe;
 use crate::shared::Shared;
 use crate::sys;
@@ -26,6 +27,7 @@ use crate::sys;
 use super::carrier::is_ihu;
 use super::frames::is_frame_address;
 use super::sessions::Sessions;
+use super::transmit::SEALED_AT;
 use super::{Lane, pace};
 
 /// Bytes taken from a link at once: what is opened should still be in the second-level cache when it is written (a
@@ -459,13 +461,26 @@ impl Lane {
                 .get(PACKET_HEADER..)
                 .and_then(|body| DataHeader::parse(body).ok());
             let entry = header.and_then(|header| table.lookup(&header.dst));
-            match entry.and_then(|entry| forward::next_hop(entry, |link| self.carrier.reach(link))) {
-                Some(link) => {
-                    self.count(Counter::Rerouted, 1);
-                    self.carrier.pass_on(link, packet, 1);
-                }
-                None => self.count(Counter::LinkGone, 1),
+            let Some((entry, link)) = entry.and_then(|entry| {
+                forward::next_hop(entry, |link| self.carrier.reach(link)).map(|link| (entry, link))
+            }) else {
+                self.count(Counter::LinkGone, 1);
+                continue;
+            };
+            // A frame made for the far end of its stream may be longer than relays may see.
+            if header.is_some_and(|header| is_frame_address(&header.dst))
+                && packet.len() > SEALED_AT + FRAME_RELAYED
+                && !self
+                    .carrier
+                    .known
+                    .get(&link)
+                    .is_some_and(|state| state.ends_at(&entry.public))
+            {
+                self.carrier.dropped(DropReason::TooBig, 1);
+                continue;
             }
+            self.count(Counter::Rerouted, 1);
+            self.carrier.pass_on(link, packet, 1);
         }
     }
 }

@@ -94,7 +94,7 @@ fn a_flood_leaves_a_running_session_alone() {
     world.start(1, 0, 0.1);
     for round in 0..200 {
         for number in 0..30usize {
-            let mut bytes: Vec<u8> = (0..numbers.below(200)).map(|_| numbers.next() as u8).collect();
+            let mut bytes = numbers.bytes(200);
             if let Some(head) = bytes.get_mut(..4) {
                 head.copy_from_slice(&[1 + (numbers.next() % 5) as u8, 1, 0, 0]);
             }
@@ -131,7 +131,7 @@ fn unknown_messages_only_count() {
     let mut keeper = Keeper::new(config(0), Numbers(1).fill());
     let mut numbers = Numbers(3);
     for _ in 0..20_000 {
-        let mut bytes: Vec<u8> = (0..numbers.below(300)).map(|_| numbers.next() as u8).collect();
+        let mut bytes = numbers.bytes(300);
         if numbers.below(2) == 0
             && let Some(head) = bytes.get_mut(..4)
         {

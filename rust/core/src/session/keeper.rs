@@ -50,6 +50,8 @@ pub struct Keeper {
     pub(super) proven: Bucket,
     pub(super) origins: Box<[Bucket]>,
     pub(super) replies: Bucket,
+    /// Handshakes that this end begins because of what anybody can send.
+    pub(super) nudges: Bucket,
     pub(super) random: Fill,
     pub(super) peers: HashMap<[u8; KEY], Peer>,
     /// Whose an index is: of keys to open with, and of attempts.
@@ -97,6 +99,7 @@ impl Keeper {
             proven: Bucket::new(rate.saturating_mul(4)),
             origins: vec![Bucket::new(PER_ORIGIN); ORIGINS].into(),
             replies: Bucket::new(rate.saturating_mul(COOKIES_PER_HANDSHAKE)),
+            nudges: Bucket::new(rate),
             random,
             peers: HashMap::new(),
             indexes: HashMap::new(),

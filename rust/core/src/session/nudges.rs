@@ -2,10 +2,17 @@
 //! used up. Then this end shakes hands anew, beside what there is.
 
 use super::keeper::Keeper;
+use super::peer::Peer;
 use crate::datagram::crypt::KEY;
 
 /// Anybody can say that a node has forgotten its keys: that is followed at most so often for a node.
 const NUDGE_EVERY: f64 = 1.0;
+
+/// Whether the word of somebody who may be anybody would make this end shake hands now or later, beyond what it
+/// does anyway.
+fn heeds(peer: &Peer) -> bool {
+    peer.attempt.is_none() && peer.nudge_at.is_infinite()
+}
 
 impl Keeper {
     /// The node has started anew, or seems to: shake hands beside what there is.
@@ -27,7 +34,21 @@ impl Keeper {
             return;
         };
         self.totals.hints += 1;
-        self.nudge(&key, now);
+        self.nudge_by_anybody(&key, now);
+    }
+
+    /// Like [`Self::nudge`], said by a hint or a packet that may be a replay. Whoever can make those for many nodes would
+    /// have this end shake hands with all of them, every second: a handshake is dear, and a hint costs him 8 bytes.
+    pub(super) fn nudge_by_anybody(&mut self, key: &[u8; KEY], now: f64) {
+        if !self.peers.get(key).is_some_and(heeds) {
+            return;
+        }
+        if self.nudges.take(now) {
+            self.nudge(key, now);
+        } else {
+            // Not put off: what comes next under old keys brings another one, and five seconds of silence tell as well.
+            self.totals.unheeded += 1;
+        }
     }
 
     /// Something says that the node has no keys any more. It may be a lie: ask, not too often, and keep what there is.

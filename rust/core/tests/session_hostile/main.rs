@@ -3,6 +3,7 @@
 
 mod bounds;
 mod frames;
+mod hints;
 mod initiations;
 mod load;
 mod middleman;

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.netlab import PROBE, TICKS_PER_SECOND, Lab, LabError, Node, Word, family
+from bench.netlab import PROBE, TICKS_PER_SECOND, Lab, Node, Word, end, family
+from zosnet.lab.errors import LabError
 
 IPERF_PORT = 5201
 
@@ -85,7 +86,8 @@ def rss_mb(lab: Lab) -> float | None:
             with contextlib.suppress(OSError):
                 found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
                 if found:
-                    per_node[daemon.node] = per_node.get(daemon.node, 0.0) + int(found[1]) / 1024
+                    node = daemon.name.partition("/")[0]
+                    per_node[node] = per_node.get(node, 0.0) + int(found[1]) / 1024
     return max(per_node.values(), default=None)
 
 
@@ -93,9 +95,7 @@ def _iperf(
     lab: Lab, client: Node, server: Node, address: str, seconds: float, *more: str
 ) -> tuple[dict[str, Any], Cpu]:
     """Run iperf3 once; its JSON, and the CPU used meanwhile. Raises LabError with iperf3's words."""
-    listening = lab.helper(
-        server, "iperf3", "-s", "-1", "-p", IPERF_PORT, "--forceflush", log="iperf-server.log"
-    )
+    listening = lab.helper(server, "iperf3", "-s", "-1", "-p", IPERF_PORT, "--forceflush")
     time.sleep(0.15)
     words: list[Word] = [
         "iperf3",
@@ -120,7 +120,7 @@ def _iperf(
         raise LabError(f"iperf3 did not end within {seconds + 20:g} s") from None
     finally:
         used = cpu(lab) - before
-        listening.stop(within=1.0)
+        end(listening)
     try:
         report: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
@@ -142,12 +142,12 @@ def tcp(
 ) -> Stream:
     """Bulk TCP from client to server (`reverse`: the other way), `streams` connections at once."""
     more = [*(["-P", str(streams)] if streams > 1 else []), *(["-R"] if reverse else [])]
-    end, used = _iperf(lab, client, server, address, seconds, *more)
-    gigabytes = end["sum_received"]["bytes"] / 1e9
+    totals, used = _iperf(lab, client, server, address, seconds, *more)
+    gigabytes = totals["sum_received"]["bytes"] / 1e9
     per_gb = 1 / gigabytes if gigabytes > 0.001 else None
     return Stream(
-        mbps=end["sum_received"]["bits_per_second"] / 1e6,
-        retransmits=end.get("sum_sent", {}).get("retransmits", 0),
+        mbps=totals["sum_received"]["bits_per_second"] / 1e6,
+        retransmits=totals.get("sum_sent", {}).get("retransmits", 0),
         user_gb=used.user * per_gb if per_gb else None,
         system_gb=used.system * per_gb if per_gb else None,
         machine_gb=used.machine * per_gb if per_gb else None,
@@ -159,8 +159,8 @@ def udp(
 ) -> Datagrams:
     """Datagrams of `size` payload bytes, `pps` a second; 0 is as fast as the sender can."""
     rate = str(pps * size * 8)
-    end, _ = _iperf(lab, client, server, address, seconds, "-u", "-b", rate, "-l", str(size))
-    total = end["sum"]
+    totals, _ = _iperf(lab, client, server, address, seconds, "-u", "-b", rate, "-l", str(size))
+    total = totals["sum"]
     sent, lost = total.get("packets", 0), total.get("lost_packets", 0)
     return Datagrams(
         sent / total["seconds"], (sent - lost) / total["seconds"], 100.0 * lost / sent if sent else 100.0

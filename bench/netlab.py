@@ -1,34 +1,35 @@
-"""Network namespaces, veth links and processes on one Linux machine.
+"""The lab of the benchmarks: hosts and links of `zosnet.lab`, and what comparing programs needs beside them.
 
-A namespace here has no name under /run: it lives as long as its holder process does, and the holder (like
-every program started in it) asks the kernel to be killed with the thread that started it. So nothing stays
-behind, not even when the harness itself is killed. Needs root, iproute2 and util-linux; nftables for cuts.
-
-It owns namespaces and processes, and knows nothing of overlays or of measuring.
+It knows which programs are the overlay's, whose processor time and memory count, and changes links in ways in
+which only a measurement wants them. It knows nothing of overlays or of measuring. Needs root, iproute2,
+nftables and util-linux.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
+
+from zosnet.lab.errors import LabError
+from zosnet.lab.grid import Grid
+from zosnet.lab.host import Host
+from zosnet.lab.link import Link, segment
+from zosnet.lab.process import Process, environment, start
+from zosnet.lab.wait import until
+from zosnet.model.errors import HostError
 
 HERE = Path(__file__).resolve().parent
 PROBE = HERE / "probe.py"
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-
-#: Die with the thread that started you (prctl PR_SET_PDEATHSIG, kept over exec).
-MORTAL = ("setpriv", "--pdeathsig", "KILL", "--")
 
 #: Of the directories of labs; the process id follows, so that the next lab can tell whose owner was killed.
 PREFIX = "zosnet-netlab-"
@@ -37,25 +38,13 @@ PREFIX = "zosnet-netlab-"
 Word = str | int | float | Path
 
 
-class LabError(RuntimeError):
-    """A command that the lab depends on failed; the text has its command line and the end of its output."""
-
-
-def run(
-    *argv: Word,
-    check: bool = True,
-    timeout: float = 60,
-    stdin: str | None = None,
-    cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
-) -> str:
-    """Run a command to its end and return what it printed, errors included. Raises LabError."""
+def run(*argv: Word) -> str:
+    """Run a command outside of the lab and return what it printed, errors included. Raises LabError."""
     words = [str(word) for word in argv]
     done = subprocess.run(
-        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, input=stdin,
-        check=False, cwd=cwd, env={**os.environ, **(env or {})},
-    )  # fmt: skip
-    if check and done.returncode:
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False
+    )
+    if done.returncode:
         raise LabError(f"{' '.join(words)} -> {done.returncode}: {done.stdout[-800:]}")
     return done.stdout
 
@@ -71,64 +60,16 @@ class Attachment:
     peer_ip: str
 
 
-class Process:
-    """A program started in a namespace, with its output in a log file."""
-
-    def __init__(self, node: str, popen: subprocess.Popen[bytes], log: Path) -> None:
-        self.node, self.popen, self.log = node, popen, log
-
-    @property
-    def pid(self) -> int:
-        return self.popen.pid
-
-    def alive(self) -> bool:
-        return self.popen.poll() is None
-
-    def output(self) -> str:
-        """Everything that it has printed so far."""
-        return self.log.read_text(errors="replace")
-
-    def stop(self, *, by: signal.Signals = signal.SIGTERM, within: float = 5.0) -> int:
-        """Ask it to end; kill it after `within` seconds. Returns the exit code (negative: the signal)."""
-        if self.alive():
-            self.popen.send_signal(by)
-            try:
-                self.popen.wait(within)
-            except subprocess.TimeoutExpired:
-                self.kill()
-        return self.popen.returncode
-
-    def kill(self) -> None:
-        """End it at once, with everything that it started in its own process group."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.popen.pid, signal.SIGKILL)
-        self.popen.wait(10)
-
-
 class Node:
-    """One namespace, with a directory of its own."""
+    """One host of the lab. Its programs start in `directory`, which goes with the lab."""
 
-    def __init__(self, name: str, directory: Path) -> None:
-        self.name, self.directory = name, directory
+    def __init__(self, host: Host) -> None:
+        self.host, self.name, self.directory = host, host.name, host.files
         self.attachments: list[Attachment] = []
-        directory.mkdir(parents=True)
-        script = "ip link set lo up && echo up && exec sleep infinity"
-        self._holder = subprocess.Popen(
-            [*MORTAL, "unshare", "--net", "sh", "-c", script],
-            stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        assert self._holder.stdout is not None
-        if self._holder.stdout.readline().strip() != b"up":
-            raise LabError("no network namespace: this needs root (CAP_SYS_ADMIN) and util-linux")
-
-    @property
-    def pid(self) -> int:
-        """The process that holds the namespace: `ip link … netns PID` and `nsenter -t PID` take it."""
-        return self._holder.pid
 
     def command(self, *argv: Word) -> list[str]:
-        """`argv` so that it runs inside this namespace and dies with the harness."""
-        return ["nsenter", "-t", str(self.pid), "-n", "--", *MORTAL, *(str(word) for word in argv)]
+        """`argv` so that it runs inside this host and dies with the harness."""
+        return self.host.namespace.entered([str(word) for word in argv])
 
     def run(
         self,
@@ -138,29 +79,20 @@ class Node:
         stdin: str | None = None,
         env: Mapping[str, str] | None = None,
     ) -> str:
-        """Run a command in here, in this node's directory, to its end. Raises LabError."""
-        words = self.command(*argv)
-        return run(*words, check=check, timeout=timeout, stdin=stdin, cwd=self.directory, env=env)
+        """Run a command here to its end and return what it printed, errors included. Raises LabError."""
+        done = self.host.run(*argv, within=timeout, check=check, stdin=stdin, env=env)
+        return done.stdout + done.stderr
 
     def sysctl(self, key: str, value: Word) -> None:
         self.run("sysctl", "-qw", f"{key}={value}")
 
-    def spawn(self, *argv: Word, env: Mapping[str, str] | None = None, log: str = "") -> Process:
-        """Start a program here, in this node's directory, with its output in a log file there."""
-        path = self.directory / (log or f"{Path(str(argv[0])).name}.log")
-        with path.open("ab") as out:
-            popen = subprocess.Popen(
-                self.command(*argv), stdout=out, stderr=out, stdin=subprocess.DEVNULL,
-                env={**os.environ, **(env or {})}, cwd=self.directory, start_new_session=True,
-            )  # fmt: skip
-        return Process(self.name, popen, path)
-
     def popen(self, *argv: Word, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a program here whose standard output the caller reads."""
-        return subprocess.Popen(
+        opened = start(
             self.command(*argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            text=True, cwd=self.directory, start_new_session=True, env={**os.environ, **(env or {})},
+            text=True, start_new_session=True, env=environment(self.host.namespace.lab, env),
         )  # fmt: skip
+        return cast("subprocess.Popen[str]", opened)
 
     def towards(self, peer: str) -> Attachment:
         """The first link to `peer`."""
@@ -170,33 +102,28 @@ class Node:
         """This node's end of a link."""
         return next(end for end in self.attachments if end.link == link)
 
-    def close(self) -> None:
-        self._holder.kill()
-        self._holder.wait(10)
-        if self._holder.stdout is not None:
-            self._holder.stdout.close()
-
 
 class Lab:
-    """A set of nodes joined by veth links, numbered from 1 in the order given; link i has 10.99.i.0/24."""
+    """A set of nodes joined by links, numbered from 1 in the order given."""
 
     def __init__(
         self, names: Iterable[str], links: Sequence[tuple[str, str]], *, mtu: int = 1500, congestion: str = ""
     ) -> None:
         sweep()
+        try:
+            self.grid = Grid(names)
+        except HostError as error:
+            raise LabError(f"{error.message}: {error.remedy}") from error
         self.directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self.mtu = mtu
-        self.nodes: dict[str, Node] = {}
+        self.nodes = {name: Node(host) for name, host in self.grid.hosts.items()}
         self.daemons: list[Process] = []
-        self._others: list[Process] = []
-        self._hidden: list[Node] = []
+        self._hidden: list[Host] = []
         try:
-            for name in names:
-                self.nodes[name] = Node(name, self.directory / name)
-                if congestion:
-                    self._choose_congestion(self.nodes[name], congestion)
-            for number, (one, other) in enumerate(links, 1):
-                self._join(number, self.nodes[one], self.nodes[other])
+            for node in self.nodes.values() if congestion else ():
+                self._choose_congestion(node, congestion)
+            for one, other in links:
+                self._attach(self.grid.link(one, other, mtu=mtu))
         except BaseException:
             self.close()
             raise
@@ -210,32 +137,29 @@ class Lab:
     def __getitem__(self, name: str) -> Node:
         return self.nodes[name]
 
-    def daemon(self, node: Node, *argv: Word, env: Mapping[str, str] | None = None, log: str = "") -> Process:
+    def daemon(self, node: Node, *argv: Word, env: Mapping[str, str] | None = None) -> Process:
         """Start a program whose CPU and memory count as the overlay's."""
-        self.daemons.append(node.spawn(*argv, env=env, log=log))
+        self.daemons.append(node.host.spawn(Path(str(argv[0])).name, *argv, env=env))
         return self.daemons[-1]
 
-    def helper(self, node: Node, *argv: Word, log: str = "") -> Process:
+    def helper(self, node: Node, *argv: Word) -> Process:
         """Start a program that only measures, or stands in for something."""
-        self._others.append(node.spawn(*argv, log=log))
-        return self._others[-1]
+        return node.host.spawn(Path(str(argv[0])).name, *argv)
 
-    def logs(self, last: int = 1500) -> str:
+    def logs(self) -> str:
         """The end of every log, for the report of a failure."""
-        return "\n".join(
-            f"== {path.parent.name}/{path.name}\n{path.read_text(errors='replace')[-last:]}"
-            for path in sorted(self.directory.glob("*/*.log"))
-        )
+        return self.grid.logs()
 
     def close(self) -> None:
         """Stop everything, remove everything. May be called twice."""
-        for process in [*self.daemons, *self._others]:
-            if process.alive():
-                process.popen.terminate()
-        for process in [*self.daemons, *self._others]:
-            process.stop(within=2.0)
-        for node in [*self.nodes.values(), *self._hidden]:
-            node.close()
+        # Politely, as some keep files elsewhere (WireGuard's sockets).
+        for process in self.daemons:
+            process.signal(signal.SIGTERM)
+        for process in self.daemons:
+            end(process, within=2.0)
+        self.grid.close()
+        for host in self._hidden:
+            host.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     # -- links ---------------------------------------------------------------------------------------------
@@ -249,50 +173,33 @@ class Lab:
                 f"no namespace may use {name}: add it to net.ipv4.tcp_allowed_congestion_control"
             ) from error
 
-    def _wire(self, one: tuple[Node, str], other: tuple[Node, str]) -> None:
-        (node, device), (far, far_device) = one, other
-        node.run(
-            "ip", "link", "add", device, "mtu", self.mtu, "type", "veth",
-            "peer", "name", far_device, "mtu", self.mtu, "netns", far.pid,
-        )  # fmt: skip
-        for end, name in ((node, device), (far, far_device)):
-            end.run("ip", "link", "set", name, "up")
+    def _attach(self, link: Link) -> None:
+        for side in link.ends:
+            far = link.other(side.host)
+            self.nodes[side.host.name].attachments.append(
+                Attachment(link.number, side.device, str(side.ipv4), far.host.name, str(far.ipv4))
+            )
 
-    def _join(self, number: int, one: Node, other: Node) -> None:
-        names = f"u{number}{other.name}", f"u{number}{one.name}"
-        self._wire((one, names[0]), (other, names[1]))
-        for node, device, peer, host in ((one, names[0], other, 1), (other, names[1], one, 2)):
-            ip, peer_ip = f"10.99.{number}.{host}", f"10.99.{number}.{3 - host}"
-            node.run("ip", "addr", "add", f"{ip}/24", "dev", device)
-            node.attachments.append(Attachment(number, device, ip, peer.name, peer_ip))
-
-    def ends(self, link: int) -> list[Node]:
-        return [node for node in self.nodes.values() if any(end.link == link for end in node.attachments)]
+    def _link(self, number: int) -> Link:
+        return self.grid.links[number - 1]
 
     def cut(self, link: int) -> None:
         """From now on, whatever arrives over the link is lost. The carrier stays: nobody is told."""
-        for node in self.ends(link):
-            rules = f'type filter hook prerouting priority -300\n iifname "{node.on(link).device}" drop'
-            node.run("nft", "-f", "-", stdin=f"table inet cut{link} {{\n chain c {{\n {rules}\n }}\n}}\n")
+        self._link(link).cut()
 
     def mend(self, link: int) -> None:
         """Undo `cut`."""
-        for node in self.ends(link):
-            node.run("nft", "delete", "table", "inet", f"cut{link}", check=False)
+        self._link(link).heal()
 
     def shape(self, link: int, mbit: int) -> None:
         """Limit the rate of a link, both ways."""
-        for node in self.ends(link):
-            node.run(
-                "tc", "qdisc", "replace", "dev", node.on(link).device, "root",
-                "tbf", "rate", f"{mbit}mbit", "burst", "64kb", "latency", "30ms",
-            )  # fmt: skip
+        self._link(link).shape(mbit)
 
     def segment(self, link: int) -> None:
         """No super-packet passes the link: its packets travel alone, and may be merged at the end."""
-        for node in self.ends(link):
-            node.run(
-                "ethtool", "-K", node.on(link).device,
+        for side in self._link(link).ends:
+            side.host.run(
+                "ethtool", "-K", side.device,
                 "tso", "off", "gso", "off", "tx-udp-segmentation", "off", "gro", "on",
             )  # fmt: skip
 
@@ -300,35 +207,40 @@ class Lab:
         self, link: int, linkem: Path, *, delay_ms: float, loss_percent: float, rate_mbit: float
     ) -> None:
         """Put a hop with delay, loss and a rate (helpers/linkem.c) in the middle of a link."""
-        one, other = self.ends(link)
-        middle = Node(f"em{link}", self.directory / f"em{link}")
+        middle = Host(f"em{link}", self.grid.id)
         self._hidden.append(middle)
-        one.run("ip", "link", "del", one.on(link).device)
-        for node, device in ((one, "e0"), (other, "e1")):
-            end = node.on(link)
-            self._wire((node, end.device), (middle, device))
-            node.run("ip", "addr", "add", f"{end.ip}/24", "dev", end.device)
-            node.run(sys.executable, PROBE, "offload-off", end.device)
-            middle.run(sys.executable, PROBE, "offload-off", device)
-        self.helper(middle, linkem, "e0", "e1", delay_ms, loss_percent, rate_mbit)
+        ends = self._link(link).ends
+        ends[0].host.run("ip", "link", "del", ends[0].device)
+        for side, device in zip(ends, ("e0", "e1"), strict=True):
+            side.host.run(
+                "ip", "link", "add", side.device, "mtu", self.mtu, "type", "veth",
+                "peer", "name", device, "mtu", self.mtu, "netns", middle.namespace.pid,
+            )  # fmt: skip
+            side.host.run("ip", "addr", "add", f"{side.ipv4}/24", "dev", side.device)
+            for host, name in ((side.host, side.device), (middle, device)):
+                segment(host, name)
+                host.run("ip", "link", "set", name, "up")
+        middle.spawn("linkem", linkem, "e0", "e1", delay_ms, loss_percent, rate_mbit)
         time.sleep(0.3)
 
     def busiest(self, node: Node, seconds: float = 1.0) -> int:
         """The link over which a node sends most at this moment."""
 
         def sent() -> dict[int, int]:
-            text = node.run("cat", "/proc/self/net/dev")
-            columns = {
-                line.split(":")[0].strip(): line.split(":")[1].split()
-                for line in text.splitlines()
-                if ":" in line
-            }
-            return {end.link: int(columns[end.device][8]) for end in node.attachments}
+            numbers = (each.link for each in node.attachments)
+            return {number: self._link(number).end(node.host).bytes("tx") for number in numbers}
 
         before = sent()
         time.sleep(seconds)
         after = sent()
         return max(after, key=lambda link: after[link] - before[link])
+
+
+def end(process: Process, within: float = 1.0) -> None:
+    """Ask a program to end; kill it after `within` seconds."""
+    with contextlib.suppress(LabError):
+        process.stop(within)
+    process.kill()
 
 
 def sweep() -> None:
@@ -347,7 +259,7 @@ def family(processes: Iterable[Process]) -> Iterator[int]:
             with contextlib.suppress(OSError):
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
                 children.setdefault(parent, []).append(int(entry.name))
-    waiting = [process.pid for process in processes if process.alive()]
+    waiting = [process.pid for process in processes if process.is_running]
     while waiting:
         pid = waiting.pop()
         yield pid
@@ -356,10 +268,9 @@ def family(processes: Iterable[Process]) -> Iterator[int]:
 
 def wait_for_device(node: Node, device: str, within: float = 10.0) -> None:
     """Wait until a network device exists and is up. Raises LabError."""
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
-        shown = node.run("ip", "-o", "link", "show", device, check=False)
-        if re.search(r"[<,]UP[,>]", shown):
-            return
-        time.sleep(0.02)
-    raise LabError(f"{node.name} has no device {device} after {within:g} s")
+    flags = Path(f"/proc/{node.host.namespace.pid}/root/sys/class/net/{device}/flags")
+    until(
+        f"{node.name} has a device {device} that is up",
+        lambda: int(flags.read_text(), 16) & 1,  # IFF_UP
+        within=within,
+    )

@@ -30,9 +30,10 @@ from types import FrameType
 from typing import Any
 
 from bench import measure, peers, rivals
-from bench.netlab import Lab, LabError, family
+from bench.netlab import Lab, family
 from bench.report import Run, tables, verdict_lines, verdicts
 from bench.scenarios import SCENARIOS, Options, Scenario, Trial
+from zosnet.lab.errors import LabError
 
 PACKAGES = {
     "ip": "iproute2",

@@ -19,7 +19,8 @@ from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from bench.netlab import HERE, Lab, LabError, Node, run, wait_for_device
+from bench.netlab import HERE, Lab, Node, run, wait_for_device
+from zosnet.lab.errors import LabError
 
 #: Who dials whom: the lower number the higher; with two nodes only, both.
 NUMBER = {"a": 1, "b": 2, "r": 3}
@@ -125,7 +126,7 @@ class TunLimit(Peer):
         for node in lab.nodes.values():
             end, device = node.attachments[0], f"tl{node.name}"
             binary = compiled("tunlimit.c", "-lcrypto", "-lpthread")
-            lab.daemon(node, binary, self.mode, device, end.ip, end.peer_ip, 7000, log="tunlimit.log")
+            lab.daemon(node, binary, self.mode, device, end.ip, end.peer_ip, 7000)
             node.run(
                 "sh", "-c", f"until ip link show {device} >/dev/null 2>&1; do sleep 0.02; done", timeout=5
             )
@@ -141,7 +142,29 @@ class TunLimitAes(TunLimit):
     name, mode, note = "tunlimit-gso-aes", "gso-aes", "the same, AES-256-GCM on each chunk (OpenSSL)"
 
 
-class Keyed(Peer):
+class Program(Peer):
+    """An overlay with a program of its own, which `program` finds."""
+
+    variable = ""
+    executable = ""
+    asks_version: tuple[str, ...] = ("--version",)
+    needs: tuple[str, ...] = ()  #: other programs, in PATH
+
+    def binary(self) -> str:
+        """The path of its program; its bare name when there is none."""
+        return program(self.variable, self.executable) or self.executable
+
+    def missing(self) -> str:
+        if program(self.variable, self.executable) is None:
+            return f"no {self.executable} program: say where with {self.variable}"
+        lacking = [name for name in self.needs if program("", name) is None]
+        return f"no {', '.join(lacking)} in PATH" if lacking else ""
+
+    def version(self) -> str:
+        return run(self.binary(), *self.asks_version).strip().splitlines()[0]
+
+
+class Keyed(Program):
     """An overlay whose node address comes from a 32-byte X25519 secret in a file."""
 
     protocol = "tcp"
@@ -168,20 +191,6 @@ class Keyed(Peer):
             for end in node.attachments
             if len(lab.nodes) == 2 or NUMBER[end.peer] > NUMBER[node.name]
         ]
-
-    variable = ""
-    executable = ""
-
-    def binary(self) -> str:
-        """The path of its program; its bare name when there is none."""
-        return program(self.variable, self.executable) or self.executable
-
-    def missing(self) -> str:
-        found = program(self.variable, self.executable)
-        return "" if found else f"no {self.executable} program: say where with {self.variable}"
-
-    def version(self) -> str:
-        return run(self.binary(), "--version").strip()
 
 
 class Mycelium(Keyed):
@@ -284,14 +293,12 @@ class Custom(Peer):
         for node in lab.nodes.values():
             if command := os.environ.get("BENCH_PREPARE"):
                 variables = {**os.environ, **self._variables(node)}
-                subprocess.run(
-                    node.command("sh", "-c", command), env=variables, check=True, cwd=node.directory
-                )
+                subprocess.run(node.command("sh", "-c", command), env=variables, check=True)
 
     def start(self, lab: Lab) -> None:
         for node in lab.nodes.values():
             command = os.environ["BENCH_COMMAND"]
-            lab.daemon(node, "sh", "-c", command, env=self._variables(node), log="custom.log")
+            lab.daemon(node, "sh", "-c", command, env=self._variables(node))
 
     def address(self, node: Node) -> str:
         taken = node.directory / "address"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import array
 import contextlib
-import fcntl
 import json
 import os
 import select
@@ -13,10 +11,6 @@ import struct
 import sys
 import time
 from pathlib import Path
-
-SIOCETHTOOL = 0x8946
-#: ETHTOOL_S{TXCSUM,RXCSUM,SG,TSO,GSO,GRO} of linux/ethtool.h
-OFFLOADS = (0x1F, 0x19, 0x17, 0x15, 0x24, 0x2C)
 
 
 def family_of(address: str) -> socket.AddressFamily:
@@ -138,16 +132,6 @@ def tcp_source(address: str, port: int, seconds: float, mbit: float) -> None:
     print("ok")
 
 
-def offload_off(device: str) -> None:
-    """What `ethtool -K DEVICE tx off rx off sg off tso off gso off gro off` does."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        for command in OFFLOADS:
-            value = array.array("B", struct.pack("II", command, 0))
-            request = struct.pack("16sP16x", device.encode(), value.buffer_info()[0])
-            with contextlib.suppress(OSError):
-                fcntl.ioctl(sock, SIOCETHTOOL, request)
-
-
 def main(argv: list[str]) -> None:
     match argv:
         case ["first-ping", address, limit]:
@@ -160,8 +144,6 @@ def main(argv: list[str]) -> None:
             tcp_sink(address, int(port), path)
         case ["tcp-source", address, port, seconds, mbit]:
             tcp_source(address, int(port), float(seconds), float(mbit))
-        case ["offload-off", device]:
-            offload_off(device)
         case _:
             sys.exit(f"unknown probe: {' '.join(argv)}")
 

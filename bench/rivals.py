@@ -9,34 +9,14 @@ import json
 import time
 from pathlib import Path
 
-from bench.netlab import Lab, LabError, Node, run
-from bench.peers import NUMBER, Peer, program
+from bench.netlab import Lab, Node, run
+from bench.peers import NUMBER, Peer, Program
+from zosnet.lab.errors import LabError
 
 _SOCKETS = Path("/var/run/wireguard")
 
 
-class Foreign(Peer):
-    """An overlay with a program of its own."""
-
-    variable = ""
-    executable = ""
-    asks_version: tuple[str, ...] = ("--version",)
-    needs: tuple[str, ...] = ()
-
-    def binary(self) -> str:
-        return program(self.variable, self.executable) or self.executable
-
-    def missing(self) -> str:
-        if program(self.variable, self.executable) is None:
-            return f"no {self.executable}: say where with {self.variable}"
-        lacking = [name for name in self.needs if program("", name) is None]
-        return f"no {', '.join(lacking)} in PATH" if lacking else ""
-
-    def version(self) -> str:
-        return run(self.binary(), *self.asks_version).strip().splitlines()[0]
-
-
-class WireGuard(Foreign):
+class WireGuard(Program):
     """A program that makes a WireGuard device in user space and obeys wg(8). A hub relays, deciphering."""
 
     fails_over = False
@@ -117,7 +97,7 @@ class Gotatun(WireGuard):
         return ("-f", "-v", "error", "--disable-drop-privileges", device)
 
 
-class Nebula(Foreign):
+class Nebula(Program):
     """Nebula with its offloads, which are off by default and make it eight times as fast."""
 
     name, variable, executable = "nebula", "NEBULA_BIN", "nebula"
@@ -183,7 +163,7 @@ class Nebula(Foreign):
             lab.daemon(node, self.binary(), "-config", node.directory / "n.yml")
 
 
-class Yggdrasil(Foreign):
+class Yggdrasil(Program):
     name, variable, executable = "yggdrasil", "YGGDRASIL_BIN", "yggdrasil"
     note = "TLS links, MTU 65535"
     asks_version = ("-version",)
@@ -215,7 +195,7 @@ class Yggdrasil(Foreign):
         return self._addresses[node.name]
 
 
-class EasyTier(Foreign):
+class EasyTier(Program):
     name, variable, executable = "easytier", "EASYTIER_BIN", "easytier-core"
     note = "UDP tunnel"
 

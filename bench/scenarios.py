@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench import measure
-from bench.netlab import PROBE, Lab, LabError, Node
+from bench.netlab import PROBE, Lab, Node, end
 from bench.peers import Peer, compiled
+from zosnet.lab.errors import LabError
 
 Result = dict[str, float | list[str] | None]
 T = TypeVar("T")
@@ -164,13 +165,13 @@ def segmented(peer: Peer, options: Options) -> Result:
 
 def loaded_ping(run: Trial, lab: Lab, target: str) -> None:
     """Ping while one TCP stream runs as fast as it can."""
-    server = lab.helper(lab["b"], "iperf3", "-s", "-1", "-p", 5202, log="iperf-loaded.log")
+    server = lab.helper(lab["b"], "iperf3", "-s", "-1", "-p", 5202)
     time.sleep(0.15)
-    client = lab.helper(lab["a"], "iperf3", "-c", target, "-p", 5202, "-t", 6, log="iperf-load.log")
+    client = lab.helper(lab["a"], "iperf3", "-c", target, "-p", 5202, "-t", 6)
     time.sleep(0.7)
     run.echo("loaded", lab["a"], target, count=150, interval=0.02)
-    client.stop(within=1.0)
-    server.stop(within=1.0)
+    end(client)
+    end(server)
 
 
 def relayed(peer: Peer, options: Options) -> Result:

@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.privileged, pytest.mark.slow]
 PORT = 7000
 #: Where our nodes are linked to by each protocol.
 LISTEN = {"tcp": 9651, "quic": 9651, "udp": 9652}
+#: Seconds: TCP's pauses double, and old keys behind a relay or a TCP link are given up after 5 s of silence.
+PATIENCE = 60
 #: linux/in6.h: the MTU of the path of a connected socket.
 IPV6_MTU = 24
 
@@ -112,6 +114,43 @@ def test_what_the_host_asks_for_is_answered(pair: tuple[Node, Node]) -> None:
             assert here.recv(65536) == bytes(size)
     assert doors(a)["flows"] >= 2
     assert doors(a)["refusals"] == []
+
+
+@pytest.mark.parametrize("ends", ["stopped", "killed"])
+@pytest.mark.parametrize("first", ["this side", "the other side"])
+def test_connections_of_this_host_outlive_its_daemon(pair: tuple[Node, Node], ends: str, first: str) -> None:
+    a, b = pair
+    with ExitStack() as stack:
+        server = stack.enter_context(serving(b))
+        here = stack.enter_context(a.host.namespace.socket(socket.AF_INET6, socket.SOCK_STREAM))
+        here.connect((str(b.address), PORT))
+        there = stack.enter_context(server.accept()[0])
+        here.settimeout(PATIENCE)
+        there.settimeout(PATIENCE)
+        here.sendall(b"before")
+        assert there.recv(10) == b"before"
+        if ends == "killed":
+            a.kill()
+        else:
+            a.stop()
+        a.start()
+        meet([a, b])
+        if first == "the other side":
+            there.sendall(b"meanwhile")
+            # Nobody is told, so that no kernel takes it for the end: it is sent again until it comes in.
+            until("it is refused", lambda: refused(a, "refused_stray") > 0, within=PATIENCE)
+            here.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                here.recv(10)
+            here.settimeout(PATIENCE)
+        here.sendall(b"after")
+        assert there.recv(10) == b"after"
+        if first == "the other side":
+            assert here.recv(10) == b"meanwhile"
+        there.sendall(b"answer")
+        assert here.recv(10) == b"answer"
+        there.close()
+        assert here.recv(10) == b""
 
 
 def too_big(quoted: bytes, mtu: int = 1280) -> bytes:

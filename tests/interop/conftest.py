@@ -31,7 +31,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed and item.path.is_relative_to(HERE):
         from tests.interop.daemons import LABS
 
-        report.sections += [("logs", lab.logs(3000)) for lab in LABS if lab.directory.exists()]
+        report.sections += [("logs", lab.logs()) for lab in LABS if lab.directory.exists()]
     return report
 
 

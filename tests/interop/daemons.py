@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from bench.netlab import Lab, Node, Process, Word, wait_for_device
+from bench.netlab import Lab, Node, Word, wait_for_device
 from bench.peers import overlay_address, program
+
+from zosnet.lab.process import Process
 
 TOOLS = Path(__file__).with_name("tools.py")
 API = "127.0.0.1:8989"
@@ -94,9 +96,7 @@ class Daemon:
         """Start it (again, with the same arguments when none are given) and wait until its TUN is up."""
         self._peers = tuple(peers) or self._peers
         self._more = more or self._more
-        self.process = self.lab.daemon(
-            self.node, *self.command(), env=self.variables(), log=f"{self.kind}.log"
-        )
+        self.process = self.lab.daemon(self.node, *self.command(), env=self.variables())
         wait_for_device(self.node, self.device, within=20)
 
     def variables(self) -> dict[str, str]:
@@ -109,13 +109,14 @@ class Daemon:
     def stop(self, by: signal.Signals = signal.SIGTERM) -> int:
         """End it and wait; the exit code."""
         assert self.process is not None
-        code = self.process.stop(by=by, within=10)
+        self.process.signal(by)
+        code = self.process.wait(10)
         self.lab.daemons.remove(self.process)
         return code
 
     def log(self) -> str:
         assert self.process is not None
-        return self.process.output()
+        return self.process.text()
 
     # -- traffic -------------------------------------------------------------------------------------------
 

@@ -171,9 +171,10 @@ def test_ten_thousand_routes_return_to_the_better_link_in_one_batch(monkeypatch:
             assert [through(batch) for batch in a.plane.batches] == [{2: ROUTES}]
             a.plane.batches.clear()
             a.plane.report(Resumed(1, time.monotonic()))
-            # First the backup that is there again, a while later the better link, a batch each. Where the machine
-            # is so slow that the while is over before the first is decided, one batch holds the beginning of the
-            # second: so what counts is what each route was told, and that nothing came by slices.
+            # First the backup that is there again, a while later the better link, a batch each. Where the
+            # machine is so slow that the while is over before the first is decided, one batch holds the
+            # beginning of the second: so what counts is what each route was told, and that nothing came by
+            # slices.
             await until(
                 lambda: sum(through(batch).get(1, 0) for batch in a.plane.batches) == ROUTES, within=30
             )

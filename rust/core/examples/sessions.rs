@@ -1,12 +1,16 @@
 //! What sessions cost, on one core: `cargo run --release -p zosnet-core --example sessions`.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../tests/common/numbers.rs"]
+mod numbers;
+
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use numbers::Numbers;
 use zosnet_core::address_of;
 use zosnet_core::session::{Action, Config, From, Keeper, Limits};
-use zosnet_core::suite::{Fill, StaticKey};
+use zosnet_core::suite::StaticKey;
 
 const SESSIONS: usize = 10_000;
 
@@ -15,17 +19,6 @@ fn secret(number: usize) -> [u8; 32] {
     // Not the first byte: X25519 ignores bits of it.
     secret[8..16].copy_from_slice(&(number as u64).to_le_bytes());
     secret
-}
-
-/// SplitMix64: fit for measuring only.
-fn fill(mut state: u64) -> Fill {
-    Box::new(move |bytes| {
-        for byte in bytes {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            *byte = ((state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 56) as u8;
-        }
-        Ok(())
-    })
 }
 
 fn keeper(number: usize, rate: u32) -> Keeper {
@@ -37,7 +30,7 @@ fn keeper(number: usize, rate: u32) -> Keeper {
         handshakes_per_second: rate,
         ..Limits::default()
     };
-    Keeper::new(config, fill(number as u64))
+    Keeper::new(config, Numbers(number as u64).fill())
 }
 
 fn from(number: usize) -> From {

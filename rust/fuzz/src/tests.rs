@@ -1,31 +1,14 @@
 //! Every property over a fixed corpus: random bytes, and valid input with a few bytes changed.
 
+#[path = "../../core/tests/common/numbers.rs"]
+mod numbers;
+
 use super::*;
+use numbers::Numbers;
 
 const CASES: usize = 1000;
 /// Each of these makes a handshake first.
 const DEAR_CASES: usize = 40;
-
-/// SplitMix64: the same numbers in every run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let word = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
-
-    fn bytes(&mut self, limit: usize) -> Vec<u8> {
-        let length = self.below(limit);
-        (0..length).map(|_| self.next() as u8).collect()
-    }
-}
 
 /// Run `property` over random bytes, `seeds`, and changed `seeds`.
 fn check(property: impl Fn(&[u8]), seeds: &[Vec<u8>]) {

@@ -11,8 +11,9 @@ import contextlib
 import logging
 import socket
 from collections.abc import Iterator
+from functools import partial
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from starlette.applications import Starlette
@@ -21,16 +22,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from zosnet.api.connection import Connection, Limits
 from zosnet.api.operation import Operation, error_body, json_response, routes_of
 
 __all__ = ["HttpServer", "application", "guarded"]
 
 log = logging.getLogger("zosnet.api")
 
-# A connection that idles is closed after this many seconds, and this many may be open at once: guesses.
-KEEP_ALIVE = 30
-CONNECTIONS = 256
+# Seconds that requests under way get at the end: a guess.
 GRACE = 1
+LIMITS = Limits()
 
 
 def application(operations: tuple[Operation, ...], service: Any) -> Starlette:
@@ -110,10 +111,10 @@ def _is_literal(host: str) -> bool:
 class HttpServer(uvicorn.Server):
     """One listening socket and its application. Run `serve_until_stopped` as a task; `stop` ends it."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket, limits: Limits = LIMITS) -> None:
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=cast("type[asyncio.Protocol]", partial(Connection, limits=limits)),
             ws="none",
             loop="none",
             lifespan="off",
@@ -123,9 +124,10 @@ class HttpServer(uvicorn.Server):
             proxy_headers=False,
             server_header=False,
             date_header=False,
-            timeout_keep_alive=KEEP_ALIVE,
+            timeout_keep_alive=limits.idle_s,
             timeout_graceful_shutdown=GRACE,
-            limit_concurrency=CONNECTIONS,
+            # `Connection` bounds what is open; this one bounds requests whose clients have left.
+            limit_concurrency=2 * limits.connections,
         )
         super().__init__(config)
         self.accepting = asyncio.Event()

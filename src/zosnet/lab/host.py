@@ -45,7 +45,12 @@ class Host:
         return f"{INSIDE}/{name}"
 
     def run(
-        self, *argv: object, within: float = 30.0, check: bool = True, stdin: str | None = None
+        self,
+        *argv: object,
+        within: float = 30.0,
+        check: bool = True,
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a program to its end. Raises LabError when it fails (unless `check` is off) or takes too
         long.
@@ -56,7 +61,7 @@ class Host:
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment(self.namespace.lab),
+            env=environment(self.namespace.lab, env),
         ) as process:
             try:
                 out, err = process.communicate(None if stdin is None else stdin.encode(), within)

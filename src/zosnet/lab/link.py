@@ -88,8 +88,7 @@ class End:
 
     def segment(self) -> None:
         """Switch every segmentation and checksum offload off, so that each frame travels alone."""
-        with self.host.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-            _switch_offloads_off(control, self.device)
+        segment(self.host, self.device)
 
     def carrier(self, up: bool) -> None:
         """Take the interface down or up: the *other* end sees its carrier go or come back."""
@@ -266,11 +265,13 @@ def _pair(first: Host, device: str, second: Host, peer: str, mtu: int) -> None:
     )
 
 
-def _switch_offloads_off(control: socket.socket, device: str) -> None:
-    for command in _OFFLOADS:
-        value = array.array("B", struct.pack("=II", command, 0))
-        request = struct.pack("16sP16x", device.encode(), value.buffer_info()[0])
-        try:
-            fcntl.ioctl(control, _SIOCETHTOOL, request)
-        except OSError:
-            continue  # a kind of offload that this kernel's veth does not have is off already
+def segment(host: Host, device: str) -> None:
+    """Switch every segmentation and checksum offload of a device off, so that each frame travels alone."""
+    with host.namespace.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        for command in _OFFLOADS:
+            value = array.array("B", struct.pack("=II", command, 0))
+            request = struct.pack("16sP16x", device.encode(), value.buffer_info()[0])
+            try:
+                fcntl.ioctl(control, _SIOCETHTOOL, request)
+            except OSError:
+                continue  # a kind of offload that this kernel's veth does not have is off already

@@ -8,11 +8,11 @@
 //! only loses it. The top byte of the counter is the sender's lane, so that lanes share a key without a lock.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::crypt::{EpochKeys, KEY, SHORT_TAG, equal};
-use super::window::Window;
+use super::window::{LANE_SHIFT, Windows};
 use crate::Address;
 
 /// Type byte of a relayed packet.
@@ -24,7 +24,6 @@ pub const RELAY_OVERHEAD: usize = RELAY_HEADER + SHORT_TAG;
 /// Lanes of one node at most.
 pub const MAX_LANES: u8 = 16;
 
-const LANE_SHIFT: u32 = 56;
 const EPOCHS: usize = 3;
 
 /// Why a packet couldn't be wrapped.
@@ -90,7 +89,7 @@ pub(super) struct Shared {
     /// Newest receiving epoch under which a lane verified a packet.
     pub(super) seen_epoch: AtomicU32,
     counters: Box<[Counter]>,
-    windows: Box<[Mutex<Option<Box<Window>>>]>,
+    windows: Windows,
 }
 
 /// A lane's counter on a cache line of its own.
@@ -116,7 +115,7 @@ impl Shared {
             replayed: AtomicU64::new(0),
             seen_epoch: AtomicU32::new(u32::MAX),
             counters: (0..mine).map(|_| Counter::default()).collect(),
-            windows: (0..theirs).map(|_| Mutex::new(None)).collect(),
+            windows: Windows::new(theirs.into()),
         }
     }
 
@@ -278,11 +277,9 @@ impl LinkKeys {
             return Err(OpenError::NotOurs);
         }
         let counter = u64::from_be_bytes(counter.try_into().map_err(|_| OpenError::NotOurs)?);
-        let window = self
-            .shared
-            .windows
-            .get((counter >> LANE_SHIFT) as usize)
-            .ok_or(OpenError::Lane)?;
+        if !self.shared.windows.has_lane_of(counter) {
+            return Err(OpenError::Lane);
+        }
         let keys = self
             .receiving
             .iter()
@@ -294,12 +291,7 @@ impl LinkKeys {
             self.shared.forged.fetch_add(1, Relaxed);
             return Err(OpenError::Forged);
         }
-        let fresh = window
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert_default()
-            .accept(counter & ((1 << LANE_SHIFT) - 1));
-        if !fresh {
+        if !self.shared.windows.accept(counter) {
             self.shared.replayed.fetch_add(1, Relaxed);
             return Err(OpenError::Replayed);
         }

@@ -1,5 +1,9 @@
 //! The replay window: which counters of a sender were seen. After RFC 6479, a ring of bits.
 
+use std::sync::{Mutex, PoisonError};
+
+/// A counter on the wire has the lane that counts above this bit, and its own count below.
+pub const LANE_SHIFT: u32 = 56;
 /// Bits of the ring.
 const BITS: u64 = 4096;
 const WORD: u64 = 64;
@@ -63,6 +67,42 @@ impl Window {
             }
         }
         self.next = counter + 1;
+    }
+}
+
+/// A window for each lane of the sender, made when its first counter comes.
+#[derive(Debug)]
+pub struct Windows(Box<[Mutex<Option<Box<Window>>>]>);
+
+impl Windows {
+    /// For a sender of so many lanes.
+    #[must_use]
+    pub fn new(lanes: usize) -> Self {
+        Self((0..lanes).map(|_| Mutex::new(None)).collect())
+    }
+
+    fn of(&self, counter: u64) -> Option<&Mutex<Option<Box<Window>>>> {
+        self.0.get((counter >> LANE_SHIFT) as usize)
+    }
+
+    /// Whether the lane of `counter` is one of the sender's.
+    #[inline]
+    #[must_use]
+    pub fn has_lane_of(&self, counter: u64) -> bool {
+        self.of(counter).is_some()
+    }
+
+    /// Note `counter`, which is authentic. False if it was seen before, is too old to tell, or of no lane.
+    #[inline]
+    #[must_use]
+    pub fn accept(&self, counter: u64) -> bool {
+        self.of(counter).is_some_and(|window| {
+            window
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_or_insert_default()
+                .accept(counter & ((1 << LANE_SHIFT) - 1))
+        })
     }
 }
 

@@ -30,8 +30,6 @@ use crate::datagram::crypt::{Cipher, KEY, Secret};
 use crate::datagram::noise;
 use crate::suite::Fill;
 
-/// Anybody can say that a node has forgotten its keys: that is followed at most so often for a node.
-const NUDGE_EVERY: f64 = 1.0;
 /// Idle nodes are looked for at most so often while the table is full.
 const SWEEP_EVERY: f64 = 1.0;
 /// A cookie costs a fortieth of a handshake, and whoever gets none waits in vain.
@@ -52,6 +50,8 @@ pub struct Keeper {
     pub(super) proven: Bucket,
     pub(super) origins: Box<[Bucket]>,
     pub(super) replies: Bucket,
+    /// Handshakes that this end begins because of what anybody can send.
+    pub(super) nudges: Bucket,
     pub(super) random: Fill,
     pub(super) peers: HashMap<[u8; KEY], Peer>,
     /// Whose an index is: of keys to open with, and of attempts.
@@ -99,6 +99,7 @@ impl Keeper {
             proven: Bucket::new(rate.saturating_mul(4)),
             origins: vec![Bucket::new(PER_ORIGIN); ORIGINS].into(),
             replies: Bucket::new(rate.saturating_mul(COOKIES_PER_HANDSHAKE)),
+            nudges: Bucket::new(rate),
             random,
             peers: HashMap::new(),
             indexes: HashMap::new(),
@@ -137,18 +138,6 @@ impl Keeper {
             // What waits for it must not wait for good.
             self.actions.push_back(Action::Failed { peer: *peer });
         }
-    }
-
-    /// The node has started anew, or seems to: shake hands beside what there is.
-    pub fn renew(&mut self, peer: &[u8; KEY], now: f64) {
-        if self.peers.get(peer).is_some_and(|known| known.current.is_some()) {
-            self.nudge(peer, now);
-        }
-    }
-
-    /// The keys in use with the node can seal no more.
-    pub fn used_up(&mut self, peer: &[u8; KEY], now: f64) {
-        self.nudge(peer, now);
     }
 
     /// The first frame was opened under this index: the peer has these keys.
@@ -294,22 +283,6 @@ impl Keeper {
         }
     }
 
-    /// Something says that the node has no keys any more. It may be a lie: ask, not too often, and keep what there is.
-    pub(super) fn nudge(&mut self, key: &[u8; KEY], now: f64) {
-        let Some(peer) = self.peers.get_mut(key) else {
-            return;
-        };
-        // Compared as it was computed: a rounding error would have the keeper spin.
-        if now >= peer.nudged + NUDGE_EVERY {
-            (peer.nudged, peer.nudge_at) = (now, f64::INFINITY);
-            self.begin(key, now);
-        } else {
-            let at = peer.nudged + NUDGE_EVERY;
-            peer.nudge_at = at;
-            self.look_at(key, at);
-        }
-    }
-
     /// A session with the node is complete. Whether it is the one to seal with.
     pub(super) fn install(&mut self, key: &[u8; KEY], fresh: Session) -> bool {
         let (transport, now) = (Arc::clone(&fresh.transport), fresh.since);
@@ -334,16 +307,6 @@ impl Keeper {
         }
         self.look_at(key, now);
         used
-    }
-
-    /// Somebody says that a frame of ours came under an index that isn't in use.
-    fn hint(&mut self, index: u32, now: f64) {
-        let Some(key) = self.remotes.get(&index).copied() else {
-            self.totals.unknown += 1;
-            return;
-        };
-        self.totals.hints += 1;
-        self.nudge(&key, now);
     }
 
     fn forget_remote(&mut self, transport: &Transport) {

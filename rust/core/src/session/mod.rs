@@ -16,6 +16,7 @@
 //! | `config`, `action` | what goes in and out of the state machine |
 //! | `keeper` | the state machine of all of them: what it is told |
 //! | `asking`, `answering` | its handshakes, as the end that begins and as the other one |
+//! | `nudges` | what says that a node has no keys any more |
 //! | `pins` | who is held to sessions |
 //! | `tending` | its timers |
 //! | `totals` | what it counts |
@@ -27,6 +28,7 @@ mod config;
 mod handshake;
 mod keeper;
 mod mac;
+mod nudges;
 mod peer;
 mod pins;
 mod tending;

@@ -23,7 +23,7 @@ impl Keeper {
             self.actions.push_back(Action::Downgraded { peer: *peer });
         }
         if known.not_before <= now {
-            self.nudge(peer, now);
+            self.nudge_by_anybody(peer, now);
         }
     }
 

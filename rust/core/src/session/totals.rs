@@ -29,6 +29,7 @@ totals! {
     unanswered => "session.unanswered",
     failed => "session.failed",
     hints => "session.hints",
+    unheeded => "session.unheeded",
     unknown => "session.unknown",
     expired => "session.expired",
     no_random => "session.no_random",

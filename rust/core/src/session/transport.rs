@@ -6,15 +6,13 @@
 //! ```
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
 use super::wire::{ENTRY_HEADER, HEADER, TAG, TRANSPORT};
 use crate::datagram::crypt::{Cipher, KEY, Secret, derive};
-use crate::datagram::window::Window;
+use crate::datagram::window::{LANE_SHIFT, Windows};
 
-const LANE_SHIFT: u32 = 56;
 /// Bytes of entries of a frame that says nothing but that its sender is there: at most an empty padding entry.
 const KEEP_ALIVE: usize = ENTRY_HEADER + 1;
 
@@ -61,7 +59,7 @@ pub struct Transport {
     sealing: LessSafeKey,
     opening: LessSafeKey,
     counters: Box<[Counter]>,
-    windows: Box<[Mutex<Option<Box<Window>>>]>,
+    windows: Windows,
     /// Frames that one lane may seal.
     limit: u64,
     opened: AtomicU64,
@@ -132,7 +130,7 @@ impl Transport {
             sealing: key(sending, agreed.cipher)?,
             opening: key(receiving, agreed.cipher)?,
             counters: (0..mine).map(|_| Counter::default()).collect(),
-            windows: (0..theirs).map(|_| Mutex::new(None)).collect(),
+            windows: Windows::new(theirs),
             limit: agreed.limit / mine as u64,
             opened: AtomicU64::new(0),
             unheard: AtomicU64::new(0),
@@ -282,18 +280,14 @@ impl Transport {
         }
         let (header, sealed) = frame.split_first_chunk_mut::<HEADER>().ok_or(OpenError::Short)?;
         let counter = counter_of(header);
-        let lane = (counter >> LANE_SHIFT) as usize;
-        let window = self.windows.get(lane).ok_or(OpenError::Forged)?;
+        if !self.windows.has_lane_of(counter) {
+            return Err(OpenError::Forged);
+        }
         let entries = self
             .opening
             .open_in_place(nonce(counter), Aad::from(&header[..]), sealed)
             .map_err(|_| OpenError::Forged)?;
-        let fresh = window
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert_default()
-            .accept(counter & ((1 << LANE_SHIFT) - 1));
-        if !fresh {
+        if !self.windows.accept(counter) {
             return Err(OpenError::Replayed);
         }
         self.opened.fetch_add(1, Relaxed);

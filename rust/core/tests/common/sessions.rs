@@ -2,6 +2,8 @@
 //! of each node does with actions what the I/O crate does.
 #![allow(dead_code, clippy::unwrap_used)]
 
+mod numbers;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,38 +13,11 @@ use zosnet_core::session::{
     Action, Config, Entries, EntryKind, From, HEADER, Keeper, TAG, TRANSPORT, Transport, entry_header,
     receiver_index, unknown_frame,
 };
-use zosnet_core::suite::{Fill, StaticKey};
+use zosnet_core::suite::StaticKey;
+
+pub use numbers::Numbers;
 
 pub type Key = [u8; 32];
-
-/// SplitMix64: the same numbers in every run.
-#[derive(Clone)]
-pub struct Numbers(pub u64);
-
-impl Numbers {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let word = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    }
-
-    /// In 0..1.
-    pub fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    pub fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
-
-    pub fn fill(mut self) -> Fill {
-        Box::new(move |bytes| {
-            bytes.iter_mut().for_each(|byte| *byte = self.next() as u8);
-            Ok(())
-        })
-    }
-}
 
 /// What the network does to everything.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! Who links with whom, and what is left of a handshake that leads nowhere.
 
-use crate::world::{World, config, fill, only};
+use crate::world::{World, config, only};
 use zosnet_core::datagram::{Action, Endpoint};
 
 #[test]
@@ -253,7 +253,6 @@ fn without_randomness_nothing_is_sent() {
     assert_eq!(world.tape.len(), 0);
     assert!(world.nodes[0].endpoint.counters().no_random > 0);
     assert_eq!(world.failures(0).len(), 1);
-    drop(fill(0));
 }
 
 #[test]

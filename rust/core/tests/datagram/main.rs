@@ -6,6 +6,8 @@ mod control;
 mod handshake;
 mod hostile;
 mod lanes;
+#[path = "../common/numbers.rs"]
+mod numbers;
 mod path;
 mod vectors;
 mod world;

@@ -4,25 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use crate::numbers::Numbers;
 use zosnet_core::datagram::{Action, Config, Endpoint, Id, LinkKeys, RELAYED, Status};
-
-/// SplitMix64: the same numbers in every run.
-#[derive(Clone)]
-pub struct Numbers(pub u64);
-
-impl Numbers {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let word = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    }
-
-    /// In 0..1.
-    pub fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-}
 
 /// What the network does to every datagram.
 #[derive(Debug, Clone)]
@@ -101,14 +84,6 @@ pub fn config(number: usize) -> Config {
     Config::new(secret(number))
 }
 
-pub fn fill(seed: u64) -> zosnet_core::suite::Fill {
-    let mut numbers = Numbers(seed);
-    Box::new(move |bytes| {
-        bytes.iter_mut().for_each(|byte| *byte = numbers.next() as u8);
-        Ok(())
-    })
-}
-
 impl World {
     pub fn new(seed: u64, configs: Vec<Config>) -> Self {
         let mut world = Self {
@@ -133,7 +108,7 @@ impl World {
 
     pub fn add(&mut self, config: Config, address: SocketAddr, seed: u64) -> usize {
         self.nodes.push(Node {
-            endpoint: Endpoint::new(config, fill(seed)),
+            endpoint: Endpoint::new(config, Numbers(seed).fill()),
             address,
             asleep: false,
             offset: 0.0,

@@ -9,6 +9,7 @@ use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, Va
 use quinn_proto::HashedConnectionIdGenerator;
 
 use super::congestion::TunnelConfig;
+use crate::tcp::plain;
 
 /// Silence after which a connection is dead. The peer's own value counts when it is lower (a stock node says 60 s).
 const IDLE_TIMEOUT: VarInt = VarInt::from_u32(30_000);
@@ -105,17 +106,6 @@ pub fn client(crypto: Arc<quinn::crypto::rustls::QuicClientConfig>) -> quinn::Cl
     let mut client = quinn::ClientConfig::new(crypto);
     client.transport_config(transport());
     client
-}
-
-/// An address as people write it: IPv4 inside a dual-stack socket becomes IPv4.
-pub fn plain(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
-            Some(v4) => SocketAddr::new(IpAddr::V4(v4), v6.port()),
-            None => address,
-        },
-        SocketAddr::V4(_) => address,
-    }
 }
 
 /// What connections are counted by: the IPv4 address, or the /64 of an IPv6 address.

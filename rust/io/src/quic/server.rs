@@ -17,6 +17,7 @@ use super::hub::Hub;
 use super::task::{self, Established};
 use super::tls;
 use crate::handoff::LinkUp;
+use crate::tcp::plain;
 
 /// How long the last packets of closed connections may take.
 const LINGER: Duration = Duration::from_millis(100);
@@ -190,12 +191,12 @@ fn local(endpoint: &Endpoint, connection: &Connection) -> SocketAddr {
     let known = connection
         .local_ip()
         .or_else(|| towards(connection.remote_address()).ok());
-    config::plain(known.map_or(bound, |ip| SocketAddr::new(ip, bound.port())))
+    plain(known.map_or(bound, |ip| SocketAddr::new(ip, bound.port())))
 }
 
 /// The address that packets to `remote` leave from. Connecting a UDP socket asks the routing table and sends nothing.
 fn towards(remote: SocketAddr) -> io::Result<IpAddr> {
-    let remote = config::plain(remote);
+    let remote = plain(remote);
     let any: IpAddr = if remote.is_ipv4() {
         Ipv4Addr::UNSPECIFIED.into()
     } else {
@@ -250,7 +251,7 @@ async fn accept(hub: &Hub, endpoint: &Endpoint, incoming: Incoming) -> Option<Es
         token: None,
         proto: "quic",
         local: local(endpoint, &connection),
-        remote: config::plain(connection.remote_address()),
+        remote: plain(connection.remote_address()),
         key: None,
     };
     Some(Established {

@@ -61,7 +61,7 @@ enum Kind {
 
 impl Road {
     /// The most bytes of entries that a frame holds.
-    fn room(&self) -> usize {
+    pub(super) fn room(&self) -> usize {
         self.longest.saturating_sub(OVERHEAD)
     }
 
@@ -80,23 +80,8 @@ impl Road {
         }
     }
 
-    fn is_same(&self, other: &Self) -> bool {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
         self.link == other.link && self.hop_limit == other.hop_limit && self.dst == other.dst
-    }
-}
-
-/// A frame that still takes small packets.
-pub(super) struct OpenFrame {
-    transport: Arc<Transport>,
-    road: Arc<Road>,
-    class: u8,
-    entries: Vec<u8>,
-    packets: usize,
-}
-
-impl OpenFrame {
-    fn is_for(&self, transport: &Arc<Transport>, road: &Road, class: u8) -> bool {
-        Arc::ptr_eq(&self.transport, transport) && self.road.is_same(road) && self.class == class
     }
 }
 
@@ -125,7 +110,7 @@ fn segment_length(header: VirtioNetHdr, packet: &[u8]) -> usize {
 }
 
 /// Append an entry that is a whole IP packet, in two parts.
-fn add_packet(entries: &mut Vec<u8>, head: &[u8], body: &[u8], partial: bool) {
+pub(super) fn add_packet(entries: &mut Vec<u8>, head: &[u8], body: &[u8], partial: bool) {
     let kind = EntryKind::Packet { partial };
     entries.extend_from_slice(&session::entry_header(kind, head.len() + body.len()));
     entries.extend_from_slice(head);
@@ -246,79 +231,6 @@ impl Lane {
         self.carrier.dropped(DropReason::TooBig, 1);
         let mtu = road.longest_packet().max(MIN_MTU) as u32;
         self.refuse(Problem::TooBig { mtu }, packet);
-    }
-
-    /// Put packets in a frame with others of the same burst.
-    fn share_frame(
-        &mut self,
-        transport: &Arc<Transport>,
-        road: &Arc<Road>,
-        class: u8,
-        header: VirtioNetHdr,
-        packet: &mut [u8],
-    ) {
-        let mut open = match self.open_frame.take() {
-            Some(open) if open.is_for(transport, road, class) => open,
-            other => {
-                self.seal_frame(other);
-                self.begin_frame(transport, road, class)
-            }
-        };
-        let outcome = split_as(Checksums::Partial, header, packet, |head, body, partial| {
-            if open.entries.len() + ENTRY_HEADER + head.len() + body.len() > road.room() {
-                let next = self.begin_frame(transport, road, class);
-                self.seal_frame(Some(std::mem::replace(&mut open, next)));
-            }
-            add_packet(&mut open.entries, head, body, partial);
-            open.packets += 1;
-        });
-        match outcome {
-            Ok(count) if header.gso_type != 0 => self.count(Counter::TunRx, count as u64),
-            Ok(_) => {}
-            Err(_) => self.carrier.dropped(DropReason::BadOffload, 1),
-        }
-        self.open_frame = Some(open);
-    }
-
-    fn begin_frame(&mut self, transport: &Arc<Transport>, road: &Arc<Road>, class: u8) -> OpenFrame {
-        OpenFrame {
-            transport: Arc::clone(transport),
-            road: Arc::clone(road),
-            class,
-            entries: std::mem::take(&mut self.spare_entries),
-            packets: 0,
-        }
-    }
-
-    /// Seal the frame that still took packets. Before anything else goes the same way, and at the end of a burst.
-    pub(super) fn close_frame(&mut self) {
-        let open = self.open_frame.take();
-        self.seal_frame(open);
-    }
-
-    fn seal_frame(&mut self, open: Option<OpenFrame>) {
-        let Some(OpenFrame {
-            transport,
-            road,
-            class,
-            mut entries,
-            packets,
-        }) = open
-        else {
-            return;
-        };
-        if packets > 0 {
-            let sent = self.emit(&transport, &road, class, entries.len(), |bytes| {
-                bytes.extend_from_slice(&entries);
-            });
-            if sent {
-                self.count(Counter::Sealed, packets as u64);
-                self.count(Counter::Shared, packets as u64 - 1);
-            }
-        }
-        entries.clear();
-        self.spare_entries = entries;
-        self.settle_outbox(false);
     }
 
     /// Seal one frame of `length` bytes of entries, and queue it. False: dropped, and counted.

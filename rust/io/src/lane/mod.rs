@@ -9,6 +9,7 @@
 //! | [`pace`] | when it rests |
 //! | [`port`], [`datagrams`] | the UDP port; from it to the TUN, to other links |
 //! | [`frames`] | session frames to links |
+//! | [`sharing`] | frames of several packets |
 //! | [`relay`] | data packets of others to datagram links |
 //! | [`receive`] | from links to the TUN, to other links, to Python |
 //! | [`transmit`] | from the TUN to links |
@@ -29,6 +30,7 @@ mod port;
 mod receive;
 mod relay;
 mod sessions;
+mod sharing;
 mod transmit;
 
 use std::collections::HashMap;
@@ -56,11 +58,12 @@ use bounds::{Allowance, Hopeless};
 use carrier::Carrier;
 use connect::Connecting;
 use door::Door;
-use frames::{OpenFrame, Road};
+use frames::Road;
 use pace::Pace;
 use port::Port;
 use relay::Relay;
 use sessions::Sessions;
+use sharing::OpenFrame;
 
 /// What an epoll token stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

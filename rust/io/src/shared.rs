@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use zosnet_core::fib;
-use zosnet_core::filter::Filter;
-use zosnet_core::filter::flows::Limits;
+use zosnet_core::filter::flows::{Limits, Recent};
+use zosnet_core::filter::{Filter, recall};
 use zosnet_core::frame::{self, Kind};
+use zosnet_core::ipv6::{TCP, UDP};
 use zosnet_core::session::{self, EntryKind};
 use zosnet_core::suite::StaticKey;
 
@@ -223,6 +224,18 @@ pub struct Shared {
     next_link: AtomicU32,
 }
 
+/// Tell a new filter of the connections that the host has already. Without `/proc` there are none to tell of: they come
+/// back with their next packet out.
+fn recall_connections(filter: &Filter) {
+    let (mut recent, now) = (Recent::default(), sys::now());
+    for (protocol, table) in [(TCP, "/proc/self/net/tcp6"), (UDP, "/proc/self/net/udp6")] {
+        let table = std::fs::read_to_string(table).unwrap_or_default();
+        for connection in recall::connections(protocol, &table) {
+            filter.recall(&mut recent, &connection, now);
+        }
+    }
+}
+
 impl Shared {
     /// Everything empty, for `lanes` lanes.
     pub fn new(
@@ -238,6 +251,7 @@ impl Shared {
         let builder = fib::Builder::new(ROUTES_LIMIT, u64::from_ne_bytes(seed));
         sys::random(&mut seed)?;
         let filter = Arc::new(Filter::new(u64::from_ne_bytes(seed), Limits::default()));
+        recall_connections(&filter);
         let table = builder.snapshot();
         Ok(Self {
             key,

@@ -8,6 +8,7 @@
 //! | [`fragments`] | packets in pieces whose first piece was let in |
 //! | [`message`] | the message protocol: which packets answer a message of this node |
 //! | [`rules`] | whom the operator lets in |
+//! | [`recall`] | connections that were there before the filter |
 //! | [`refusals`] | what was refused, to be explained |
 //!
 //! All lanes share one [`Filter`]. With its doors open it costs one load, and remembers nothing.
@@ -17,6 +18,7 @@ pub mod flows;
 pub mod fragments;
 pub mod message;
 pub mod packet;
+pub mod recall;
 pub mod refusals;
 pub mod rules;
 
@@ -31,6 +33,7 @@ use flow::{Flow, FlowKey, INWARD, OUT, came, sent};
 use flows::{Figures, Flows, Limits, Recent};
 use fragments::Fragments;
 use packet::{ECHO_REPLY, ECHO_REQUEST, Packet, RST, has_ports};
+use recall::Connection;
 use refusals::{Refusal, Refusals};
 use rules::{Rules, RulesError};
 
@@ -48,6 +51,9 @@ pub enum Verdict {
         tell: bool,
     },
 }
+
+/// The generation of rules that nobody has seen: flows that those let in are judged by the first that come.
+const OLD_RULES: u32 = 0;
 
 /// The filter of one node.
 #[derive(Debug)]
@@ -136,6 +142,17 @@ impl Filter {
         }
         self.flows
             .sent(recent, &key, sent(&packet), packet.is_bare_syn(), now);
+    }
+
+    /// Remember a connection that the host had before this filter was made. What the other side began goes on only if
+    /// the rules of now let it in.
+    pub fn recall(&self, recent: &mut Recent, connection: &Connection, now: f64) {
+        let packet = connection.packet();
+        let (key, bits, now) = (FlowKey::outbound(&packet), sent(&packet), now as u32);
+        match connection.accepted {
+            true => self.flows.begin(recent, &key, INWARD | bits, OLD_RULES, now),
+            false => self.flows.sent(recent, &key, bits, false, now),
+        }
     }
 
     /// Decide about a packet for this host that was opened with the session of `key`.

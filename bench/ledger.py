@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
-import itertools
 import json
 import multiprocessing
 import os
@@ -34,7 +33,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from zosnet.api.ledger_daemon import SWITCH_S, serve
+from bench.ledger_flood import flooding
+from zosnet.api.ledger_daemon import serve
 from zosnet.ledger.client.transport import HttpTransport
 from zosnet.ledger.encoding import encode
 from zosnet.ledger.engine.embedded import Embedded, now_ms
@@ -127,6 +127,8 @@ class Bench:
         ledger = Embedded(self.directory, OPERATOR, genesis=self.genesis)
         ledger._make_block(allow_empty=True)  # its thread doesn't run, and so makes none meanwhile
         ledger._land()
+        ledger.close()
+        ledger = Embedded(self.directory, OPERATOR)  # what the block changed is flushed
         expires = now_ms() + self.genesis.parameters.lease_ms
         for start in range(0, self.arguments.names, 20_000):
             records: dict[bytes, bytes | None] = {}
@@ -210,29 +212,14 @@ class Bench:
         good = other.transaction(RotateKeys(other.keys), now_ms()).raw
         wrong = [good[:-1] + bytes([good[-1] ^ 1 + number % 250]) for number in range(500)]
         floods = {
-            "wrong_signatures": itertools.repeat(wrong),
-            "one_account": iter([_operations([other], 1000, b"%d" % number) for number in range(8)]),
-            "thousand_accounts": iter([_operations(many, 1000, b"many%d" % number) for number in range(8)]),
+            "wrong_signatures": [wrong],
+            "one_account": [_operations([other], 1000, b"%d" % number) for number in range(10)],
+            "thousand_accounts": [_operations(many, 1000, b"many%d" % number) for number in range(10)],
         }
         for number, (name, envelopes) in enumerate(floods.items(), 1):
-            is_over, line = threading.Event(), Shared(envelopes)
-
-            def send(line: Shared = line, is_over: threading.Event = is_over) -> None:
-                for envelope in line:
-                    if is_over.is_set():
-                        return
-                    way.submit(envelope)
-
-            threads = [threading.Thread(target=send) for _ in range(2)]
-            for thread in threads:
-                thread.start()
-            try:
+            with flooding(self.directory / "socket", envelopes, is_endless=len(envelopes) == 1) as process:
                 self._waits(name, way, mine, number * 1000)
-                self.result[f"{name}_lasted"] = all(thread.is_alive() for thread in threads)
-            finally:
-                is_over.set()
-                for thread in threads:
-                    thread.join()
+                self.result[f"{name}_lasted"] = process.is_alive()
 
     def _waits(self, name: str, way: HttpTransport, wallet: Wallet, first: int) -> None:
         taken = []
@@ -284,7 +271,8 @@ def _keep(ledger: Embedded, records: dict[bytes, bytes | None]) -> None:
         root,
     )
     block = Block(sign_header(header, OPERATOR), ())
-    ledger._database.keep(block, [], records, pages, ledger._tree.before)
+    ledger._store.journal.append(block)
+    ledger._store.database.put_state(header.height, block.header.raw, records, pages)
     ledger._tree.settle()
     ledger._newest = ledger._tip = block.header
 
@@ -304,7 +292,6 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, help="where the ledger is; kept, and its names reused")
     parser.add_argument("--profile", action="store_true", help="say where the time goes, to standard error")
     arguments = parser.parse_args()
-    sys.setswitchinterval(SWITCH_S)  # or a client that floods keeps the one that waits from its turn
     if arguments.depth * arguments.envelope * arguments.clients > arguments.accounts:
         # Envelopes take turns, so two of one account's must not be under way at once.
         parser.error("--depth x --envelope x --clients may not be more than --accounts")

@@ -1,10 +1,10 @@
 """Whose turn it is: fair among those who wait, however much one of them sends.
 
-Everybody who submits an envelope gets one transaction into a round. Envelopes that had no turn yet come
-first, by turns the newest and the oldest of them; then those that had one, in a circle. So an envelope that
-has just come is looked at soon whatever waits before it, be it a large envelope or very many small ones, and
-the oldest moves on all the same. Nobody's word is needed for that: an account that a transaction names may
-be a lie.
+Everybody who submits an envelope gets one transaction into a round. Small envelopes that had no turn yet come
+first, by turns the newest and the oldest of them; then large ones and those that had one, in a circle. So a
+small envelope that has just come is looked at soon whatever waits before it, be it a large envelope or very
+many small ones, and the oldest moves on all the same. Nobody's word is needed for that: an account that a
+transaction names may be a lie.
 
 When too much waits, the largest envelopes make room: their last transactions are given up. Where all are
 small, any of them does: the many of a flood are drawn far more often than the few of others.
@@ -104,7 +104,7 @@ class Turns:
         if not raws:
             return []
         self._count += len(raws)
-        self._fresh.append(envelope)
+        (self._fresh if len(raws) <= SMALL else self._circle).append(envelope)
         self._large = [each for each in self._large if len(each.waiting) > SMALL]
         if len(raws) > SMALL:
             self._large.append(envelope)
@@ -113,10 +113,17 @@ class Turns:
             evicted.append(self._evict())
         return evicted
 
-    def take(self) -> Waiting | None:
-        """Whoever's turn is next."""
+    @property
+    def has_newcomer(self) -> bool:
+        """Whether a small envelope waits that had no turn yet."""
+        return bool(self._fresh)
+
+    def take(self, *, newcomers: bool = False) -> Waiting | None:
+        """Whoever's turn is next; of `newcomers` only, where the others are to wait."""
         for _ in range(3):
             self._turn = (self._turn + 1) % 3
+            if newcomers and self._turn == 2:
+                continue
             line = self._circle if self._turn == 2 else self._fresh
             while line:
                 envelope = line.pop() if self._turn == 1 else line.popleft()

@@ -41,6 +41,26 @@ def test_the_oldest_moves_on_beside_newer_ones() -> None:
     assert all(each in order for each in oldest) and order.count(large) >= 15
 
 
+def test_where_others_are_to_wait_only_small_ones_that_had_no_turn_come() -> None:
+    turns = Turns()
+    large = put(turns, *[b"large"] * 20)
+    assert not turns.has_newcomer and turns.take(newcomers=True) is None
+    small = put(turns, b"one", b"two")
+    one = turns.take(newcomers=True)
+    assert one and one.envelope is small and not turns.has_newcomer
+    assert turns.take(newcomers=True) is None
+    assert {each.envelope for each in taken(turns, 3)} == {large, small}
+
+
+def test_an_envelope_may_come_in_portions() -> None:
+    turns = Turns()
+    envelope = Envelope(30)
+    turns.add(envelope, [b"%d" % number for number in range(10)])
+    assert [one.index for one in taken(turns, 12)] == [*range(10)]
+    turns.add(envelope, [b"%d" % number for number in range(10, 30)], 10)
+    assert [one.index for one in taken(turns, 30)] == [*range(10, 30)] and len(turns) == 0
+
+
 @given(st.lists(st.integers(1, 30), max_size=30), st.integers(0, 2**32))
 def test_each_comes_once_in_the_order_of_its_envelope(sizes: list[int], seed: int) -> None:
     turns, draw = Turns(most=200, draw=random.Random(seed).randrange), random.Random(seed)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from zosnet.api.operation import Call, No, Operation, Query, beside, json_respon
 from zosnet.api.schema import parse, render
 from zosnet.ledger.encoding import encode
 from zosnet.ledger.engine.interface import Engine, Receipt
+from zosnet.ledger.engine.turns import PAUSE_S, PORTION
 from zosnet.model.errors import UsageError
 
 __all__ = ["OPERATIONS"]
@@ -189,8 +191,15 @@ def _submit(engine: Engine, call: Call) -> Future[list[Receipt]]:
 
 
 def _receipts(receipts: list[Receipt]) -> Response:
-    views = [ReceiptView(each.id.hex(), each.reason, each.text, each.height, each.epoch) for each in receipts]
-    return json_response(render(ReceiptsView(views)))
+    document = render(ReceiptsView([]))
+    for start in range(0, len(receipts), PORTION):
+        if start:
+            time.sleep(PAUSE_S)
+        document["receipts"] += [
+            render(ReceiptView(each.id.hex(), each.reason, each.text, each.height, each.epoch))
+            for each in receipts[start : start + PORTION]
+        ]
+    return json_response(document)
 
 
 async def query(engine: Engine, call: Call) -> AnswerView:

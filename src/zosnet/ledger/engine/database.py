@@ -7,6 +7,7 @@ the block's height, so that the state before it can be read, and proven, until t
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,9 +72,11 @@ class Database:
         *,
         cache_mb: int = SMALL_CACHE_MB,
         is_final: bool = True,
+        pause_s: float = 0.0,
     ) -> None:
         self.path = path
         self._hook = hook
+        self._pause_s = pause_s
         self._connection = connect(path, cache_mb, is_final=is_final)
         self._reader = connect(path)
         self._tidier = Tidier(path, self._connection, ROWS_IN_LOG)
@@ -125,8 +128,9 @@ class Database:
         """More of the state that a ledger begins with, and no way back behind it."""
         with self._connection as connection:
             connection.execute("BEGIN IMMEDIATE")
-            _change(connection, "record", _placed(records))
-            _change(connection, "page", pages)
+            rows = _Rows(connection, self._pause_s)
+            rows.change("record", _placed(records))
+            rows.change("page", pages)
             connection.execute("INSERT OR REPLACE INTO head VALUES (1, ?, ?)", (height, head))
         self._tidier.wrote(len(records) + len(pages))
 
@@ -144,17 +148,18 @@ class Database:
         try:
             with self._connection as connection:
                 connection.execute("BEGIN IMMEDIATE")
-                _keep_old_records(connection, changes, past)
-                _change(connection, "record", _placed(records))
+                rows = _Rows(connection, self._pause_s)
+                rows.put_old_records(changes, past)
+                rows.change("record", _placed(records))
                 self._hook("between-writes")
                 undone = [(change.height, change.before) for change in changes if change.height > past]
-                _many(connection, "INSERT INTO old_pages VALUES ", undone)
-                _change(connection, "page", pages)
+                rows.run("INSERT INTO old_pages VALUES ", undone)
+                rows.change("page", pages)
                 for table in ("old_record", "old_pages"):
                     connection.execute(f"DELETE FROM {table} WHERE height <= ?", (past,))
                 connection.execute("INSERT OR REPLACE INTO head VALUES (1, ?, ?)", (top.height, top.head))
                 ids = [(each, change.height) for change in changes for each in change.ids]
-                _many(connection, "INSERT INTO known VALUES ", sorted(ids))
+                rows.run("INSERT INTO known VALUES ", sorted(ids))
                 self._hook("before-commit")
         except sqlite3.Error as error:
             raise trouble(self.path, error) from None
@@ -171,46 +176,49 @@ def _placed(records: Changes) -> Changes:
     return {_place(key): value for key, value in records.items()}
 
 
-def _keep_old_records(connection: sqlite3.Connection, changes: Sequence[Change], past: int) -> None:
-    """What each block after `past` replaces: what the file has, or what one before it wrote."""
-    latest: Changes = {}
-    for change in changes:
-        placed = _placed(change.records)
-        if change.height > past:
-            _many(
-                connection,
-                "INSERT INTO old_record SELECT ?, k.column1, t.value FROM (VALUES ",
-                [(key,) for key in placed if key not in latest],
-                ") k LEFT JOIN record t ON t.key = k.column1",
-                change.height,
-            )
-            known = [(change.height, key, latest[key]) for key in placed if key in latest]
-            _many(connection, "INSERT INTO old_record VALUES ", known)
-        latest |= placed
+class _Rows:
+    """Many rows at a time, a rest between so many and the next."""
 
+    def __init__(self, connection: sqlite3.Connection, pause_s: float) -> None:
+        self._connection, self._pause_s = connection, pause_s
 
-def _change(connection: sqlite3.Connection, table: str, changes: Changes) -> None:
-    # In the order of their keys: neighbours share a disk page.
-    puts = sorted((key, value) for key, value in changes.items() if value is not None)
-    gone = [(key,) for key, value in changes.items() if value is None]
-    _many(connection, f"INSERT OR REPLACE INTO {table} VALUES ", puts)
-    _many(connection, f"DELETE FROM {table} WHERE key IN (VALUES ", gone, ")")
+    def change(self, table: str, changes: Changes) -> None:
+        """Put and delete. In the order of their keys: neighbours share a disk page."""
+        puts = sorted((key, value) for key, value in changes.items() if value is not None)
+        gone = [(key,) for key, value in changes.items() if value is None]
+        self.run(f"INSERT OR REPLACE INTO {table} VALUES ", puts)
+        self.run(f"DELETE FROM {table} WHERE key IN (VALUES ", gone, ")")
 
+    def put_old_records(self, changes: Sequence[Change], past: int) -> None:
+        """What each block after `past` replaces: what the file has, or what one before it wrote."""
+        latest: Changes = {}
+        for change in changes:
+            placed = _placed(change.records)
+            if change.height > past:
+                self.run(
+                    "INSERT INTO old_record SELECT ?, k.column1, t.value FROM (VALUES ",
+                    [(key,) for key in placed if key not in latest],
+                    ") k LEFT JOIN record t ON t.key = k.column1",
+                    change.height,
+                )
+                known = [(change.height, key, latest[key]) for key in placed if key in latest]
+                self.run("INSERT INTO old_record VALUES ", known)
+            latest |= placed
 
-def _many(
-    connection: sqlite3.Connection, head: str, rows: Sequence[tuple[Any, ...]], tail: str = "", *first: Any
-) -> None:
-    """One statement for many rows: it runs without the interpreter, which each of many statements would want.
+    def run(self, head: str, rows: Sequence[tuple[Any, ...]], tail: str = "", *first: Any) -> None:
+        """One statement for many rows: it runs without the interpreter, which each of many would want.
 
-    Few sizes, so that the statements are prepared once.
-    """
-    at = 0
-    for size in (256, 16, 1):
-        while len(rows) - at >= size:
-            row = "(" + ", ".join("?" * len(rows[at])) + ")"
-            values = [*first, *chain.from_iterable(rows[at : at + size])]
-            connection.execute(head + ", ".join([row] * size) + tail, values)
-            at += size
+        Few sizes, so that the statements are prepared once.
+        """
+        at = 0
+        for size in (256, 16, 1):
+            while len(rows) - at >= size:
+                row = "(" + ", ".join("?" * len(rows[at])) + ")"
+                values = [*first, *chain.from_iterable(rows[at : at + size])]
+                self._connection.execute(head + ", ".join([row] * size) + tail, values)
+                at += size
+                if self._pause_s and size > 1:
+                    time.sleep(self._pause_s)
 
 
 class Snapshot:

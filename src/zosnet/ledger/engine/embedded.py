@@ -28,7 +28,7 @@ from zosnet.ledger.engine.interface import Answer, Block, Event, Receipt, Status
 from zosnet.ledger.engine.lock import lock
 from zosnet.ledger.engine.recovery import recover
 from zosnet.ledger.engine.store import LIMITS, Limits, Store
-from zosnet.ledger.engine.turns import SMALL, Envelope, Turns, Waiting
+from zosnet.ledger.engine.turns import PAUSE_S, PORTION, SMALL, Envelope, Turns, Waiting
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.header import Header, SignedHeader, sign_header, transactions_hash
 from zosnet.ledger.signature import Signer
@@ -48,9 +48,13 @@ LOOK_S = 1.0
 #: blocks stay short for so long after the last of them. Measured: see docs/benchmarks.md.
 SHORT_BLOCK, LONG_BLOCK = 4, 400
 SHORT_FOR_S = 1.0
-#: So many are parsed and verified at once, between two looks at who else has come.
-SHORT_PORTION, LONG_PORTION = 4, 50
+#: Meanwhile large envelopes rest so many times as long as they are worked on: others find the cores free.
+REST = 2.0
 MOST_QUERIED = 1000
+
+#: Of the state, in memory besides what isn't on disk: the tree's upper levels, and accounts that are busy.
+#: Some 1 KB and 0.7 KB each.
+RECORDS, PAGES = 16_000, 24_000
 
 BUSY = Receipt(bytes(32), "busy", "too many transactions are pending: send it again, a little later")
 
@@ -82,8 +86,8 @@ class Embedded:
             self.genesis = kept_genesis(self._store.database, genesis, operator)
             self.verifier = BatchVerifier()
             self._ahead = Ahead(self._store)
-            self._machine = Machine(self.genesis, self._ahead, self.verifier)
-            self._tree = Tree(self._ahead.page, fold=fold_page)
+            self._machine = Machine(self.genesis, self._ahead, self.verifier, cache=RECORDS)
+            self._tree = Tree(self._ahead.page, fold=fold_page, cache=PAGES)
             self._newest = recover(self._store, self._machine, self._tree)
         except BaseException:
             self._lock_file.close()
@@ -91,7 +95,7 @@ class Embedded:
         self._tip = self._newest  # the last that is signed, on disk or on its way there
         self._watch = Watch(clock, steady, 0 if self._newest is None else self._newest.header.time_ms)
         self._turns = Turns()
-        self._short_until = 0.0
+        self._short_until = self._rests_until = 0.0
         self._wake = threading.Condition()
         self._subscribers: set[Events] = set()
         self._trouble = ""
@@ -132,19 +136,22 @@ class Embedded:
     def submit(self, transactions: list[bytes]) -> Future[list[Receipt]]:
         """Put an envelope in order. The future fails with HostError where this machine can't make a block."""
         envelope = Envelope(len(transactions))
-        evicted: list[Waiting] = []
-        with self._wake:
-            if self._is_stopping:
-                envelope.fail(HostError("the ledger is stopping"))
-            elif transactions:
-                evicted = self._turns.add(envelope, transactions)
+        if not transactions:
+            envelope.future.set_result([])
+        # By portions, or others would wait for the lock.
+        for first in range(0, len(transactions), PORTION):
+            if first:
+                time.sleep(PAUSE_S)
+            with self._wake:
+                if self._is_stopping:
+                    envelope.fail(HostError("the ledger is stopping"))
+                    break
+                evicted = self._turns.add(envelope, transactions[first : first + PORTION], first)
                 if len(transactions) <= SMALL:
                     self._short_until = time.monotonic() + SHORT_FOR_S
                 if evicted:
                     self._keeper.submit(self._acknowledge, [(each, BUSY) for each in evicted])
                 self._wake.notify()
-            else:
-                envelope.future.set_result([])
         return envelope.future
 
     def query(self, keys: list[bytes], height: int | None = None) -> Answer:
@@ -205,7 +212,8 @@ class Embedded:
     def _wait(self, due: float) -> bool:
         """Until there is something to do, or to look at the clock. False when all is to end."""
         with self._wake:
-            until = min(due, time.monotonic() + LOOK_S)
+            now = time.monotonic()
+            until = min(due, now + LOOK_S, self._rests_until if self._rests_until > now else due)
             while not (self._has_work() or self._is_stopping or self._has_landed()):
                 if (left := until - time.monotonic()) <= 0:
                     break
@@ -216,8 +224,9 @@ class Embedded:
         return self._turns.has_newcomer if self._is_held_back() else bool(self._turns)
 
     def _is_held_back(self) -> bool:
-        """Whether large envelopes wait: somebody's block is on its way, and the keeper is to be fast."""
-        return self._flight is not None and not self._flight.done() and self._is_short()
+        """Whether large envelopes wait: they have had their share, or somebody's block is being kept."""
+        is_kept = self._flight is None or self._flight.done()
+        return self._is_short() and not (is_kept and time.monotonic() >= self._rests_until)
 
     def _is_short(self) -> bool:
         return time.monotonic() < self._short_until
@@ -296,7 +305,8 @@ class Embedded:
         """Judge whoever's turn it is, until the block is long enough: refused ones take time as well."""
         done: list[SignedTransaction] = []
         receipts: list[tuple[Waiting, Receipt]] = []
-        while portion := self._portion(len(taken), bool(done)):
+        began = time.monotonic()
+        while portion := self._portion(len(taken)):
             taken += portion
             early: list[Waiting] = []
             decided = len(receipts)
@@ -314,18 +324,19 @@ class Embedded:
                     self._turns.decided(one)
                 for one in reversed(early):
                     self._turns.put_back(one)
+        if any(one.envelope.size > SMALL for one in taken):
+            now = time.monotonic()
+            self._rests_until = now + REST * (now - began)
         return done, receipts
 
     def _is_first(self, one: Waiting) -> bool:
         with self._wake:
             return self._turns.is_first(one)
 
-    def _portion(self, judged: int, is_awaited: bool) -> list[Waiting]:
-        """Who is next, as long as the block isn't long enough. Nobody waits for one of refusals alone."""
+    def _portion(self, judged: int) -> list[Waiting]:
+        """Who is next, as long as the block isn't long enough."""
         with self._wake:
-            is_short = self._is_short()
-            left = (SHORT_BLOCK if is_short and is_awaited else LONG_BLOCK) - judged
-            size = min(left, SHORT_PORTION if is_short else LONG_PORTION)
+            size = min((SHORT_BLOCK if self._is_short() else LONG_BLOCK) - judged, PORTION)
             only = self._is_held_back()
             return [one for _ in range(size) if (one := self._turns.take(newcomers=only)) is not None]
 

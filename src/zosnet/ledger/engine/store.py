@@ -24,6 +24,7 @@ from zosnet.ledger.engine import undo
 from zosnet.ledger.engine.database import KEPT_ROOTS, Change, Changes, Database, Snapshot
 from zosnet.ledger.engine.interface import Answer, Block, Item
 from zosnet.ledger.engine.journal import Journal
+from zosnet.ledger.engine.turns import PAUSE_S
 from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.tree import prove
 from zosnet.model.errors import HostError, UsageError
@@ -42,7 +43,7 @@ class Limits:
 
     rows: int = 30_000  #: records and pages, some 0.6 KB each in memory
     transactions: int = 6000  #: carried out again in some 2 s
-    blocks: int = 256
+    blocks: int = 1000
 
 
 LIMITS = Limits()
@@ -88,7 +89,7 @@ class Store:
         self._limits = limits
         # Nothing is lost with a commit that is: the blocks are there, and are carried out again.
         self.database = Database(
-            path, lambda point: hook(f"state-{point}"), cache_mb=CACHE_MB, is_final=False
+            path, lambda point: hook(f"state-{point}"), cache_mb=CACHE_MB, is_final=False, pause_s=PAUSE_S
         )
         self.journal = Journal(directory / "blocks.sqlite", hook)
         self._snapshot = Snapshot(path)

@@ -21,13 +21,18 @@ from dataclasses import dataclass
 
 from zosnet.ledger.engine.interface import Receipt
 
-__all__ = ["MOST_BYTES", "MOST_PENDING", "SMALL", "Envelope", "Turns", "Waiting"]
+__all__ = ["MOST_BYTES", "MOST_PENDING", "PAUSE_S", "PORTION", "SMALL", "Envelope", "Turns", "Waiting"]
 
 MOST_PENDING = 20_000
 MOST_BYTES = 16_000_000
 DRAWN = 8
 #: An envelope of at most this many transactions is somebody who waits for them, not a load of work. A guess.
 SMALL = 8
+#: So many are worked on at once, by whoever works on many.
+PORTION = 50
+#: Then he rests: a thread that shares a core with him may be kept from it for the kernel's slice, some
+#: milliseconds, and can't ask for the interpreter meanwhile.
+PAUSE_S = 0.0001
 
 
 class Envelope:
@@ -40,6 +45,11 @@ class Envelope:
         self.future: Future[list[Receipt]] = Future()
         self._receipts: list[Receipt | None] = [None] * size
         self._left = size
+
+    @property
+    def size(self) -> int:
+        """Of how many transactions it is."""
+        return len(self._receipts)
 
     def settle(self, index: int, receipt: Receipt) -> None:
         """One transaction's receipt."""
@@ -93,20 +103,21 @@ class Turns:
         """How many wait for a turn."""
         return self._count
 
-    def add(self, envelope: Envelope, raws: list[bytes]) -> list[Waiting]:
-        """Let an envelope wait; whoever has to make room for it, and is not pending any more."""
-        for index, raw in enumerate(raws):
+    def add(self, envelope: Envelope, raws: list[bytes], first: int = 0) -> list[Waiting]:
+        """Let an envelope's transactions, or those from `first` on, wait; who has to make room for them."""
+        if not raws:
+            return []
+        if not envelope.waiting:
+            (self._fresh if envelope.size <= SMALL else self._circle).append(envelope)
+        for index, raw in enumerate(raws, first):
             self._arrived += 1
             one = Waiting(envelope, index, raw, self._arrived)
             envelope.waiting.append(one)
             self._order.setdefault(one.account, {})[one.number] = None
             self._bytes += len(raw)
-        if not raws:
-            return []
         self._count += len(raws)
-        (self._fresh if len(raws) <= SMALL else self._circle).append(envelope)
-        self._large = [each for each in self._large if len(each.waiting) > SMALL]
-        if len(raws) > SMALL:
+        self._large = [each for each in self._large if len(each.waiting) > SMALL and each is not envelope]
+        if len(envelope.waiting) > SMALL:
             self._large.append(envelope)
         evicted: list[Waiting] = []
         while self._count > self._most or self._bytes > self._most_bytes:

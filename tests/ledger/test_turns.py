@@ -41,15 +41,14 @@ def test_the_oldest_moves_on_beside_newer_ones() -> None:
     assert all(each in order for each in oldest) and order.count(large) >= 15
 
 
-def test_where_others_are_to_wait_only_small_ones_that_had_no_turn_come() -> None:
+def test_where_others_are_to_wait_only_small_ones_come_and_whole() -> None:
     turns = Turns()
     large = put(turns, *[b"large"] * 20)
-    assert not turns.has_newcomer and turns.take(newcomers=True) is None
-    small = put(turns, b"one", b"two")
-    one = turns.take(newcomers=True)
-    assert one and one.envelope is small and not turns.has_newcomer
-    assert turns.take(newcomers=True) is None
-    assert {each.envelope for each in taken(turns, 3)} == {large, small}
+    assert not turns.has_small and turns.take_many(3, only_small=True) == []
+    small = [put(turns, b"one", b"two") for _ in range(3)]
+    come = [one.envelope for one in turns.take_many(9, only_small=True)]
+    assert sorted(map(small.index, come)) == [0, 0, 1, 1, 2, 2] and not turns.has_small
+    assert [one.envelope for one in turns.take_many(2)] == [large, large]
 
 
 def test_an_envelope_may_come_in_portions() -> None:

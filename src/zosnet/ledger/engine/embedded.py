@@ -44,12 +44,15 @@ __all__ = ["Embedded", "now_ms"]
 IDLE_S = 4.0
 #: The clock is looked at this often, so that a step back shows in the status and not only at the next block.
 LOOK_S = 1.0
-#: So many transactions are judged for one block: where envelopes of a few come, somebody waits for each, and
-#: blocks stay short for so long after the last of them. Measured: see docs/benchmarks.md.
-SHORT_BLOCK, LONG_BLOCK = 4, 400
-SHORT_FOR_S = 1.0
-#: Meanwhile large envelopes rest so many times as long as they are worked on: others find the cores free.
-REST = 2.0
+#: So many transactions are judged for one block. Where envelopes of a few come, somebody waits for each: for
+#: so long after the last of them blocks are short, and have small or large envelopes' transactions, not both.
+#: Measured, as what follows: see docs/benchmarks.md.
+LONG_BLOCK, SHORT_BLOCK, LARGE_SHARE = 400, 8, 2
+SHORT_FOR_S = 0.25
+#: Then large envelopes rest so many times as long as they are worked on: others find the cores free.
+REST = 4.0
+#: And if they have rested so much longer, their turn comes whoever waits. A guess.
+OVERDUE_S = 0.05
 MOST_QUERIED = 1000
 
 #: Of the state, in memory besides what isn't on disk: the tree's upper levels, and accounts that are busy.
@@ -221,7 +224,7 @@ class Embedded:
             return not self._is_stopping
 
     def _has_work(self) -> bool:
-        return self._turns.has_newcomer if self._is_held_back() else bool(self._turns)
+        return self._turns.has_small if self._is_held_back() else bool(self._turns)
 
     def _is_held_back(self) -> bool:
         """Whether large envelopes wait: they have had their share, or somebody's block is being kept."""
@@ -336,9 +339,15 @@ class Embedded:
     def _portion(self, judged: int) -> list[Waiting]:
         """Who is next, as long as the block isn't long enough."""
         with self._wake:
-            size = min((SHORT_BLOCK if self._is_short() else LONG_BLOCK) - judged, PORTION)
-            only = self._is_held_back()
-            return [one for _ in range(size) if (one := self._turns.take(newcomers=only)) is not None]
+            if not self._is_short():
+                return self._turns.take_many(min(LONG_BLOCK - judged, PORTION))
+            if judged:
+                return []
+            few = self._turns.take_many(SHORT_BLOCK, only_small=True)
+            is_overdue = time.monotonic() > self._rests_until + OVERDUE_S
+            if self._is_held_back() or (few and not is_overdue):
+                return few
+            return few + self._turns.take_many(LARGE_SHARE)
 
     def _parsed(
         self, portion: list[Waiting], receipts: list[tuple[Waiting, Receipt]]

@@ -1,10 +1,9 @@
 """Whose turn it is: fair among those who wait, however much one of them sends.
 
-Everybody who submits an envelope gets one transaction into a round. Small envelopes that had no turn yet come
-first, by turns the newest and the oldest of them; then large ones and those that had one, in a circle. So a
-small envelope that has just come is looked at soon whatever waits before it, be it a large envelope or very
-many small ones, and the oldest moves on all the same. Nobody's word is needed for that: an account that a
-transaction names may be a lie.
+Small envelopes come first, by turns the newest and the oldest of them, and whole; large ones get a third of
+the turns, one transaction at a time, in a circle. So a small envelope that has just come is looked at soon
+whatever waits before it, be it a large envelope or very many small ones, and the oldest moves on all the
+same. Nobody's word is needed for that: an account that a transaction names may be a lie.
 
 When too much waits, the largest envelopes make room: their last transactions are given up. Where all are
 small, any of them does: the many of a flood are drawn far more often than the few of others.
@@ -90,7 +89,7 @@ class Turns:
         draw: Callable[[int], int] = random.randrange,
     ) -> None:
         self._most, self._most_bytes, self._draw = most, most_bytes, draw
-        self._fresh: deque[Envelope] = deque()
+        self._small: deque[Envelope] = deque()
         self._circle: deque[Envelope] = deque()
         self._large: list[Envelope] = []
         self._order: dict[bytes, dict[int, None]] = {}
@@ -108,7 +107,7 @@ class Turns:
         if not raws:
             return []
         if not envelope.waiting:
-            (self._fresh if envelope.size <= SMALL else self._circle).append(envelope)
+            (self._small if envelope.size <= SMALL else self._circle).append(envelope)
         for index, raw in enumerate(raws, first):
             self._arrived += 1
             one = Waiting(envelope, index, raw, self._arrived)
@@ -125,17 +124,21 @@ class Turns:
         return evicted
 
     @property
-    def has_newcomer(self) -> bool:
-        """Whether a small envelope waits that had no turn yet."""
-        return bool(self._fresh)
+    def has_small(self) -> bool:
+        """Whether a small envelope waits."""
+        return bool(self._small)
 
-    def take(self, *, newcomers: bool = False) -> Waiting | None:
-        """Whoever's turn is next; of `newcomers` only, where the others are to wait."""
+    def take_many(self, most: int, *, only_small: bool = False) -> list[Waiting]:
+        """Whoever's turns are next."""
+        return [one for _ in range(most) if (one := self.take(only_small=only_small)) is not None]
+
+    def take(self, *, only_small: bool = False) -> Waiting | None:
+        """Whoever's turn is next; of the small ones, where the others are to wait."""
         for _ in range(3):
             self._turn = (self._turn + 1) % 3
-            if newcomers and self._turn == 2:
+            if only_small and self._turn == 2:
                 continue
-            line = self._circle if self._turn == 2 else self._fresh
+            line = self._circle if self._turn == 2 else self._small
             while line:
                 envelope = line.pop() if self._turn == 1 else line.popleft()
                 if envelope.future.done():  # it has failed, or whoever asked has gone
@@ -143,8 +146,12 @@ class Turns:
                         self.decided(self._leave(envelope))
                     continue
                 one = self._leave(envelope)
-                if envelope.waiting:
-                    self._circle.append(envelope)
+                if not envelope.waiting:
+                    pass
+                elif self._turn == 0:
+                    line.appendleft(envelope)  # a small one comes whole
+                else:
+                    line.append(envelope)
                 return one
         return None
 
@@ -175,8 +182,8 @@ class Turns:
 
     def clear(self) -> list[Envelope]:
         """Nobody waits any more; who did."""
-        left = [*self._fresh, *self._circle]
-        self._fresh.clear()
+        left = [*self._small, *self._circle]
+        self._small.clear()
         self._circle.clear()
         self._large.clear()
         self._order.clear()
@@ -192,9 +199,9 @@ class Turns:
             if len(largest.waiting) <= SMALL:
                 self._large.remove(largest)
         else:
-            size = len(self._fresh)
+            size = len(self._small)
             place = self._draw(size + len(self._circle))
-            line, place = (self._fresh, place) if place < size else (self._circle, place - size)
+            line, place = (self._small, place) if place < size else (self._circle, place - size)
             one = self._leave(line[place], last=True)
             if not line[place].waiting:
                 del line[place]

@@ -14,10 +14,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.responses import Response
 
@@ -31,6 +31,8 @@ from zosnet.ledger.engine.turns import PAUSE_S, PORTION
 from zosnet.model.errors import UsageError
 
 __all__ = ["OPERATIONS"]
+
+T = TypeVar("T")
 
 MOST_HEADERS = 1000
 MOST_TRANSACTIONS = 5000
@@ -187,19 +189,28 @@ def _submit(engine: Engine, call: Call) -> Future[list[Receipt]]:
     request: SubmitRequest = parse(SubmitRequest, call.body)
     if len(request.transactions) > MOST_TRANSACTIONS:
         raise UsageError(f"an envelope has at most {MOST_TRANSACTIONS} transactions")
-    return engine.submit([_bytes(each, "a transaction") for each in request.transactions])
+    raws: list[bytes] = []
+    for portion in _portions(request.transactions):
+        raws += [_bytes(each, "a transaction") for each in portion]
+    return engine.submit(raws)
 
 
 def _receipts(receipts: list[Receipt]) -> Response:
     document = render(ReceiptsView([]))
-    for start in range(0, len(receipts), PORTION):
-        if start:
-            time.sleep(PAUSE_S)
+    for portion in _portions(receipts):
         document["receipts"] += [
             render(ReceiptView(each.id.hex(), each.reason, each.text, each.height, each.epoch))
-            for each in receipts[start : start + PORTION]
+            for each in portion
         ]
     return json_response(document)
+
+
+def _portions(items: list[T]) -> Iterator[list[T]]:
+    """So many at once, and a rest between."""
+    for start in range(0, len(items), PORTION):
+        if start:
+            time.sleep(PAUSE_S)
+        yield items[start : start + PORTION]
 
 
 async def query(engine: Engine, call: Call) -> AnswerView:

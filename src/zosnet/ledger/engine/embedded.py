@@ -262,6 +262,7 @@ class Embedded:
         """Judge what is pending, sign a block of what is good, and have it kept. On HostError nothing is."""
         place = self._place()
         taken: list[Waiting] = []
+        began = time.monotonic()
         try:
             self._machine.begin(place)
             done, receipts = self._judge(place.height, taken)
@@ -279,6 +280,10 @@ class Embedded:
             if isinstance(error, UnknownRules):
                 raise HostError(str(error), remedy="install a newer zosnet") from None
             raise
+        finally:
+            if any(one.envelope.size > SMALL for one in taken):
+                now = time.monotonic()
+                self._rests_until = now + REST * (now - began)
         self._machine.settle()
         self._tree.settle()
         self._ahead.records, self._ahead.pages = made.records, made.pages
@@ -308,7 +313,6 @@ class Embedded:
         """Judge whoever's turn it is, until the block is long enough: refused ones take time as well."""
         done: list[SignedTransaction] = []
         receipts: list[tuple[Waiting, Receipt]] = []
-        began = time.monotonic()
         while portion := self._portion(len(taken)):
             taken += portion
             early: list[Waiting] = []
@@ -327,9 +331,6 @@ class Embedded:
                     self._turns.decided(one)
                 for one in reversed(early):
                     self._turns.put_back(one)
-        if any(one.envelope.size > SMALL for one in taken):
-            now = time.monotonic()
-            self._rests_until = now + REST * (now - began)
         return done, receipts
 
     def _is_first(self, one: Waiting) -> bool:

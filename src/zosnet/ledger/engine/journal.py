@@ -20,6 +20,8 @@ __all__ = ["Journal"]
 BYTES_IN_LOG = 16_000_000
 #: What a block takes in the log besides its own bytes: two disk pages.
 BYTES_OF_ANY_BLOCK = 8192
+#: What was written is hardly asked for again.
+CACHE_MB = 1
 
 
 class Journal:
@@ -27,8 +29,8 @@ class Journal:
 
     def __init__(self, path: Path, hook: Callable[[str], None] = lambda _: None) -> None:
         self._path, self._hook = path, hook
-        self._connection = connect(path)
-        self._reader = connect(path)
+        self._connection = connect(path, CACHE_MB)
+        self._reader = connect(path, CACHE_MB)
         self._tidier = Tidier(path, self._connection, BYTES_IN_LOG)
         try:
             self._connection.execute(

@@ -41,8 +41,8 @@ PORTION = 10
 class Limits:
     """When changes are flushed. At a start, so many transactions may have to be carried out again, twice."""
 
-    rows: int = 30_000  #: records and pages, some 0.6 KB each in memory
-    transactions: int = 6000  #: carried out again in some 2 s
+    rows: int = 24_000  #: records and pages, some 0.7 KB each in memory
+    transactions: int = 5000  #: carried out again in a second or two
     blocks: int = 1000
 
 

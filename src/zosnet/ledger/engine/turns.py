@@ -31,7 +31,7 @@ SMALL = 8
 PORTION = 50
 #: Then he rests: a thread that shares a core with him may be kept from it for the kernel's slice, some
 #: milliseconds, and can't ask for the interpreter meanwhile.
-PAUSE_S = 0.0001
+PAUSE_S = 0.0005
 
 
 class Envelope:

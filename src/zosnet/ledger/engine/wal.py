@@ -45,7 +45,7 @@ class Tidier:
     """
 
     def __init__(self, path: Path, writer: sqlite3.Connection, limit: int) -> None:
-        self._writer, self._other, self._limit = writer, connect(path), limit
+        self._writer, self._other, self._limit = writer, connect(path, 1), limit
         self._pool = ThreadPoolExecutor(1, "ledger-tidier")
         self._under_way: Future[None] | None = None
         self._written = limit  # whatever an earlier process has left

@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
+import itertools
 import json
 import multiprocessing
 import os
@@ -27,7 +28,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -206,9 +207,8 @@ class Bench:
         }  # fmt: skip
 
     def floods(self, way: HttpTransport, wallets: list[Wallet]) -> None:
-        """What one client waits for, alone, and beside others that send without end."""
+        """What one client waits for beside others that send without end, and alone, before that and after."""
         mine, other, *many = wallets
-        self._waits("alone", way, mine, 0)
         good = other.transaction(RotateKeys(other.keys), now_ms()).raw
         wrong = [good[:-1] + bytes([good[-1] ^ 1 + number % 250]) for number in range(500)]
         floods = {
@@ -216,26 +216,32 @@ class Bench:
             "one_account": [_operations([other], 1000, b"%d" % number) for number in range(10)],
             "thousand_accounts": [_operations(many, 1000, b"many%d" % number) for number in range(10)],
         }
-        for number, (name, envelopes) in enumerate(floods.items(), 1):
+        keys = (_signer(number, b"flood").public for number in itertools.count())
+        always: list[float] = []
+        for name, envelopes in floods.items():
+            alone = self._waits(way, mine, keys, 100)
             with flooding(self.directory / "socket", envelopes, is_endless=len(envelopes) == 1) as process:
-                self._waits(name, way, mine, number * 1000)
+                beside = self._waits(way, mine, keys, 200)
                 self.result[f"{name}_lasted"] = process.is_alive()
+            alone += self._waits(way, mine, keys, 100)
+            always += alone
+            for share, what in ((0.5, "p50"), (0.95, "p95")):
+                found, usual = percentile(beside, share), percentile(alone, share)
+                self.result[f"{name}_{what}_ms"] = round(found * 1000, 1)
+                self.result[f"{name}_{what}_ratio"] = round(found / usual, 2)
+        for share, what in ((0.5, "p50"), (0.95, "p95")):
+            self.result[f"alone_{what}_ms"] = round(percentile(always, share) * 1000, 1)
 
-    def _waits(self, name: str, way: HttpTransport, wallet: Wallet, first: int) -> None:
+    def _waits(self, way: HttpTransport, wallet: Wallet, keys: Iterator[bytes], times: int) -> list[float]:
         taken = []
-        for number in range(first, first + 100):
-            operation = PutGateway(_signer(number, b"flood").public, 0, GatewayBody(()))
-            raw = wallet.transaction(operation, now_ms()).raw
+        for _ in range(times):
+            raw = wallet.transaction(PutGateway(next(keys), 0, GatewayBody(())), now_ms()).raw
             started = time.perf_counter()
             (receipt,) = way.submit([raw])
             taken.append(time.perf_counter() - started)
             assert receipt.is_done, receipt
             wallet.done()
-        for share, what in ((0.5, "p50"), (0.95, "p95")):
-            found = percentile(taken, share) * 1000
-            self.result[f"{name}_{what}_ms"] = round(found, 1)
-            if name != "alone":
-                self.result[f"{name}_{what}_ratio"] = round(found / self.result[f"alone_{what}_ms"], 2)
+        return taken
 
     def lookup(self, ledger: Embedded) -> None:
         """Names with proofs, at random."""

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -328,6 +328,33 @@ def test_the_last_hundred_roots_can_be_proven(tmp_path: Path, limits: Limits) ->
         for height in (top - KEPT_ROOTS, top + 1, 0):
             with pytest.raises(UsageError):
                 ledger.query([key], height)
+
+
+def test_answers_are_of_one_height_while_blocks_are_kept_and_flushed(tmp_path: Path) -> None:
+    clock, is_over = Clock(), threading.Event()
+    with running(tmp_path, clock, limits=SMALL) as ledger:
+        a = opened(ledger, 1, clock.now)
+        keys = [account_key(a.account), claim_key(a.account, "d7.example"), name_key("none")]
+
+        def read() -> int:
+            draw, found = random.Random(1), 0
+            while not is_over.is_set():
+                top = ledger.status().height
+                answer = ledger.query(keys, draw.choice([None, draw.randrange(max(1, top - 99), top + 1)]))
+                root = answer.header.header.root
+                assert all(verify(root, item.key, item.value, item.proof) for item in answer.items)
+                found += 1
+            return found
+
+        with ThreadPoolExecutor(2) as pool:
+            readers = [pool.submit(read) for _ in range(2)]
+            try:
+                for number in range(60):
+                    assert claim(ledger, a, f"d{number}.example", clock.now).is_done
+            finally:
+                is_over.set()
+            answers = sum(reader.result(timeout=30) for reader in readers)
+    assert answers
 
 
 def test_subscribers_hear_what_changed(tmp_path: Path) -> None:

@@ -115,4 +115,14 @@ mod tests {
         assert!(!is_canonical(&ROOT_OF_8) && !is_canonical(&negative(&ROOT_OF_8)));
         assert!(!is_canonical(&FIELD) && !is_canonical(&[0xff; 32]) && is_canonical(&[9; 32]));
     }
+
+    #[test]
+    fn a_key_is_a_point_of_the_curve() {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        let key = pair.public_key().as_ref();
+        assert!(is_point(key) && !is_point(&key[1..]) && !is_point(&ROOT_OF_8));
+        let mut two = [0; 32];
+        two[0] = 2;
+        assert!(is_canonical(&two) && !is_point(&two));
+    }
 }

@@ -96,7 +96,7 @@ class Validators:
                 records[holdings_key(holder)] = encode(HoldingsRecord(tuple(sorted(mine, key=by_length))))
             root, pages = tree.update(records)
             kept = Kept(0, genesis.time_ms, genesis.chain, root)
-            database.put_state((encode(kept), b""), records, pages)
+            database.put_state(0, encode(kept), records, pages)
             tree.settle()
         database.close()
         for other in self.directories[1:]:

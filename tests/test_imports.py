@@ -35,9 +35,9 @@ IMPURE_MODULES = {
     "threading", "time", "urllib",
 }
 # fmt: on
-# The extension's importers: the data plane, and the ledger's engines, for what is slow in Python.
+# The extension's importers: the data plane, and the ledger, for what is slow in Python.
 EXTENSION = "zosnet._core"
-IMPORTERS = {"dataplane", "ledger/engine", "ledger/engine/cometbft"}
+IMPORTERS = {"dataplane", "ledger", "ledger/engine", "ledger/engine/cometbft"}
 
 
 def rooms() -> list[str]:

@@ -2,10 +2,13 @@
 
 from typing import final
 
-__all__ = ["Core", "fold_page", "verify_signatures"]
+__all__ = ["Core", "fold_page", "is_point", "verify_signatures"]
 
 def fold_page(page: bytes, changes: list[tuple[int, bytes]]) -> tuple[bytes, bytes]:
     """`zosnet.ledger.tree.fold`. Raises ValueError for bytes that are no page or no subtree."""
+
+def is_point(key: bytes) -> bool:
+    """Whether `key` may be an Ed25519 key: canonical, on the curve, not of small order."""
 
 def verify_signatures(batch: list[tuple[bytes, bytes, bytes]]) -> list[bool]:
     """Judge key, message and signature of each by `zosnet.ledger.signature`'s rule; other threads go on."""

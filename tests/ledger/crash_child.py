@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.ledger.chain import OPERATOR, genesis_of
 
 from zosnet.ledger.engine.embedded import Embedded, now_ms
+from zosnet.ledger.engine.store import Limits
 from zosnet.ledger.signature import Signer
 from zosnet.ledger.transaction import ClaimDomain, Stamp
 from zosnet.ledger.wallet import Wallet
@@ -27,7 +28,9 @@ def main(directory: Path, point: str, count: int) -> None:
         if passed == count:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    ledger = Embedded(directory, OPERATOR, genesis=genesis_of(), hook=hook).start()
+    ledger = Embedded(
+        directory, OPERATOR, genesis=genesis_of(), hook=hook, limits=Limits(rows=40, blocks=7)
+    ).start()
     for number in range(1, 60):
         wallet = Wallet(ledger.genesis, [Signer(bytes([number]) * 32)])
         opening = wallet.transaction(wallet.opening(Stamp(wallet.chain, 0)), now_ms())

@@ -304,7 +304,7 @@ def test_a_disk_that_refuses_keeps_nothing_and_is_told(
         raise HostError("full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(driver.database, "keep_state", refuse)
+        patch.setattr(driver.database, "keep", refuse)
         with pytest.raises(HostError):
             driver.application.commit()
     assert driver.application.kept == kept

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from zosnet.ledger.engine import embedded
 from zosnet.ledger.engine.database import KEPT_ROOTS, Database
 from zosnet.ledger.engine.embedded import SHORT_BLOCK, Embedded, now_ms
 from zosnet.ledger.engine.interface import Receipt
+from zosnet.ledger.engine.store import LIMITS, Limits
 from zosnet.ledger.engine.turns import Turns
 from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.records import ClaimRecord, account_key, claim_key, name_key
@@ -43,6 +44,8 @@ from zosnet.ledger.wallet import Wallet
 from zosnet.model.errors import HostError, PeerError, UsageError
 
 PROJECT = Path(__file__).parents[2]
+#: A flush every few blocks.
+SMALL = Limits(rows=40, blocks=7)
 
 
 class Clock:
@@ -63,6 +66,8 @@ def running(
     idle_s: float = 60.0,
     steady: Callable[[], int] = lambda: 0,
     hook: Callable[[str], None] = lambda _: None,
+    *,
+    limits: Limits = LIMITS,
 ) -> Iterator[Embedded]:
     ledger = Embedded(
         directory,
@@ -72,6 +77,7 @@ def running(
         steady=steady,
         idle_s=idle_s,
         hook=hook,
+        limits=limits,
     ).start()
     try:
         yield ledger
@@ -297,9 +303,10 @@ def test_an_idle_ledger_makes_empty_blocks_and_judges_at_the_present_time(tmp_pa
     assert embedded.IDLE_S < 5
 
 
-def test_the_last_hundred_roots_can_be_proven(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limits", [LIMITS, SMALL])
+def test_the_last_hundred_roots_can_be_proven(tmp_path: Path, limits: Limits) -> None:
     clock = Clock()
-    with running(tmp_path, clock) as ledger:
+    with running(tmp_path, clock, limits=limits) as ledger:
         a = opened(ledger, 1, clock.now)
         wanted: dict[int, bytes | None] = {}
         key = claim_key(a.account, "a.example")
@@ -321,6 +328,33 @@ def test_the_last_hundred_roots_can_be_proven(tmp_path: Path) -> None:
         for height in (top - KEPT_ROOTS, top + 1, 0):
             with pytest.raises(UsageError):
                 ledger.query([key], height)
+
+
+def test_answers_are_of_one_height_while_blocks_are_kept_and_flushed(tmp_path: Path) -> None:
+    clock, is_over = Clock(), threading.Event()
+    with running(tmp_path, clock, limits=SMALL) as ledger:
+        a = opened(ledger, 1, clock.now)
+        keys = [account_key(a.account), claim_key(a.account, "d7.example"), name_key("none")]
+
+        def read() -> int:
+            draw, found = random.Random(1), 0
+            while not is_over.is_set():
+                top = ledger.status().height
+                answer = ledger.query(keys, draw.choice([None, draw.randrange(max(1, top - 99), top + 1)]))
+                root = answer.header.header.root
+                assert all(verify(root, item.key, item.value, item.proof) for item in answer.items)
+                found += 1
+            return found
+
+        with ThreadPoolExecutor(2) as pool:
+            readers = [pool.submit(read) for _ in range(2)]
+            try:
+                for number in range(60):
+                    assert claim(ledger, a, f"d{number}.example", clock.now).is_done
+            finally:
+                is_over.set()
+            answers = sum(reader.result(timeout=30) for reader in readers)
+    assert answers
 
 
 def test_subscribers_hear_what_changed(tmp_path: Path) -> None:
@@ -434,33 +468,73 @@ def test_a_flood_of_nonsense_is_judged_in_portions(tmp_path: Path) -> None:
         assert len(other.result(timeout=30)) == 250 and ledger.status().pending == 0
 
 
-def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("which", ["journal", "database"])
+def test_a_full_disk_loses_nothing(tmp_path: Path, which: str) -> None:
     clock = Clock()
-    with running(tmp_path, clock) as ledger:
+    with running(tmp_path, clock, limits=SMALL) as ledger:
         a = opened(ledger, 1, clock.now)
         before = ledger.status()
-        pages = ledger._database._connection.execute("PRAGMA page_count").fetchone()[0]
-        ledger._database._connection.execute(f"PRAGMA max_page_count = {pages}")
+        connection = getattr(ledger._store, which)._connection
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(HostError, match="full"):
             for number in range(2000):
                 claim(ledger, a, f"d{number}.example", clock.now)
                 before = ledger.status()
+        for number in range(2):
+            with pytest.raises(HostError, match="full"):
+                claim(ledger, a, f"again{number}.example", clock.now)
         assert ledger.status().root == before.root and "full" in ledger.status().trouble
-        ledger._database._connection.execute("PRAGMA max_page_count = 1000000")
+        connection.execute("PRAGMA max_page_count = 1000000")
         assert claim(ledger, a, "after.example", clock.now).reason in ("", "quota")
         assert list(replay(ledger.genesis, blocks_of(ledger)))[-1].root == ledger.status().root
 
 
+def test_what_memory_alone_had_is_carried_out_again(tmp_path: Path) -> None:
+    clock, kept = Clock(), tmp_path / "kept"
+    with running(tmp_path / "ledger", clock) as ledger:
+        a = opened(ledger, 1, clock.now)
+        for number in range(20):
+            (receipt,) = send(ledger, a.transaction(ClaimDomain(f"d{number}.example"), clock.now).raw)
+            a.done()
+        shutil.copytree(tmp_path / "ledger", kept)  # as a crash leaves it
+        status, height = ledger.status(), receipt.height - 9
+        wanted = ledger.query([account_key(a.account)], height)
+    with running(kept, clock) as ledger:
+        assert (ledger.status().height, ledger.status().root) == (status.height + 1, status.root)
+        assert ledger.find(receipt.id) == receipt.height
+        assert ledger.query([account_key(a.account)], height) == wanted
+        assert claim(ledger, a, "after.example", clock.now).is_done
+    (kept / "blocks.sqlite").unlink()
+    with pytest.raises(HostError, match="blocks are missing"):
+        Embedded(kept, OPERATOR)
+
+
+def test_a_block_that_gives_another_root_is_refused(tmp_path: Path) -> None:
+    clock, kept = Clock(), tmp_path / "kept"
+    with running(tmp_path / "ledger", clock) as ledger:
+        opened(ledger, 1, clock.now)
+        shutil.copytree(tmp_path / "ledger", kept)
+    with sqlite3.connect(kept / "blocks.sqlite") as connection:
+        connection.execute("UPDATE block SET transactions = x'' WHERE height = 2")
+    connection.close()
+    with pytest.raises(HostError, match="not that of its last header"):
+        Embedded(kept, OPERATOR)
+
+
 #: `make soak` takes 200.
 KILLS = int(os.environ.get("ZOSNET_LEDGER_KILLS", "2"))
-POINTS = ["before-write", "between-writes", "before-commit", "after-commit", "before-acknowledgement"]
+POINTS = ["before-write", "before-commit", "after-commit", "before-acknowledgement"]
+#: A flush is every few blocks, so that these are passed less often.
+STATE_POINTS = ["state-before-write", "state-between-writes", "state-before-commit", "state-after-commit"]
 
 
 def kills() -> list[tuple[str, int]]:
     """Each point early, and some at random."""
     draw = random.Random(1)
-    return [(point, 2) for point in POINTS] + [
-        (draw.choice(POINTS), draw.randrange(1, 60)) for _ in range(KILLS)
+    drawn = [(draw.choice(POINTS + STATE_POINTS), draw.randrange(1, 60)) for _ in range(KILLS)]
+    return [(point, 2) for point in POINTS + STATE_POINTS] + [
+        (point, count if point in POINTS else 1 + count // 8) for point, count in drawn
     ]
 
 
@@ -471,7 +545,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path, point: str, 
     assert child.returncode == -signal.SIGKILL, child.stderr
     acknowledged = [line.split() for line in child.stdout.splitlines()]
     assert all(len(words) == 1 for words in acknowledged)
-    ledger = Embedded(tmp_path, OPERATOR).start()
+    ledger = Embedded(tmp_path, OPERATOR, limits=SMALL).start()
     try:
         for (identity,) in acknowledged:
             assert ledger.find(bytes.fromhex(identity)) is not None

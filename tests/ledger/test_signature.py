@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zosnet._core import verify_signatures
+from zosnet._core import is_point, verify_signatures
 from zosnet.ledger.engine.batch import BatchVerifier
-from zosnet.ledger.signature import FIELD, ORDER, Signer, Verifier, is_good_point, verify
+from zosnet.ledger.signature import FIELD, ORDER, Signer, Verifier, verify
 
 VECTORS = Path(__file__).with_name("signature_vectors.json")
 
@@ -145,10 +145,28 @@ def test_a_vector(case: dict[str, Any]) -> None:
 def test_one_flipped_bit_is_seen(secret: bytes, message: bytes, bit: int) -> None:
     signer = Signer(secret)
     signature = bytearray(signer.sign(message))
-    assert verify(signer.public, message, bytes(signature)) and is_good_point(signer.public)
+    assert verify(signer.public, message, bytes(signature)) and is_point(signer.public)
     signature[bit // 8] ^= 1 << bit % 8
     assert not verify(signer.public, message, bytes(signature))
     assert verify_signatures([(signer.public, message, bytes(signature))]) == [False]
+
+
+def is_on_curve(raw: bytes) -> bool:
+    """Euler's criterion for the square of x."""
+    y = int.from_bytes(raw, "little") % 2**255
+    square = (y * y - 1) * pow(D * y * y + 1, -1, FIELD) % FIELD
+    return pow(square, (FIELD - 1) // 2, FIELD) < 2
+
+
+numbers = st.integers(0, 2**256 - 1) | st.integers(-30, 30).map(lambda n: (FIELD + n) % 2**256)
+
+
+@given(numbers.map(lambda n: n.to_bytes(32, "little")) | st.sampled_from([pack(p) for p in SMALL]))
+def test_a_key_is_a_canonical_point_that_is_not_of_small_order(raw: bytes) -> None:
+    y = int.from_bytes(raw, "little") % 2**255
+    wanted = y < FIELD and is_on_curve(raw) and y not in [small[1] for small in SMALL]
+    assert is_point(raw) is wanted
+    assert not is_point(raw[1:]) and not is_point(raw + b"\0")
 
 
 @given(st.binary(max_size=40), st.binary(max_size=9), st.binary(max_size=70))

@@ -41,6 +41,25 @@ def test_the_oldest_moves_on_beside_newer_ones() -> None:
     assert all(each in order for each in oldest) and order.count(large) >= 15
 
 
+def test_where_others_are_to_wait_only_small_ones_come_and_whole() -> None:
+    turns = Turns()
+    large = put(turns, *[b"large"] * 20)
+    assert not turns.has_small and turns.take_many(3, only_small=True) == []
+    small = [put(turns, b"one", b"two") for _ in range(3)]
+    come = [one.envelope for one in turns.take_many(9, only_small=True)]
+    assert sorted(map(small.index, come)) == [0, 0, 1, 1, 2, 2] and not turns.has_small
+    assert [one.envelope for one in turns.take_many(2)] == [large, large]
+
+
+def test_an_envelope_may_come_in_portions() -> None:
+    turns = Turns()
+    envelope = Envelope(30)
+    turns.add(envelope, [b"%d" % number for number in range(10)])
+    assert [one.index for one in taken(turns, 12)] == [*range(10)]
+    turns.add(envelope, [b"%d" % number for number in range(10, 30)], 10)
+    assert [one.index for one in taken(turns, 30)] == [*range(10, 30)] and len(turns) == 0
+
+
 @given(st.lists(st.integers(1, 30), max_size=30), st.integers(0, 2**32))
 def test_each_comes_once_in_the_order_of_its_envelope(sizes: list[int], seed: int) -> None:
     turns, draw = Turns(most=200, draw=random.Random(seed).randrange), random.Random(seed)

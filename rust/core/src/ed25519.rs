@@ -4,6 +4,7 @@
 //! canonical and not of small order. Both implementations pass `tests/ledger/signature_vectors.json`.
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use curve25519_dalek::edwards::CompressedEdwardsY;
 
 /// The group's order, little-endian.
 const ORDER: [u8; 32] = [
@@ -19,7 +20,7 @@ const FIELD: [u8; 32] = [
 
 /// The y of one of the points of order 8, little-endian.
 const ROOT_OF_8: [u8; 32] = [
-    0x47, 0x1a, 0x90, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5,
+    0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5,
     0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
 ];
 
@@ -51,6 +52,13 @@ fn is_canonical(point: &[u8; 32]) -> bool {
     let is_small = |y: &[u8; 32]| y[0] < 2 && y.iter().skip(1).all(|byte| *byte == 0) || *y == ROOT_OF_8;
     // Small are 0, 1 and -1, and the root and its negative: each is small itself or its negative is.
     !(is_small(&y) || is_small(&other))
+}
+
+/// Whether `key` may be a key: 32 bytes, canonical, on the curve, not of small order.
+#[must_use]
+pub fn is_point(key: &[u8]) -> bool {
+    <&[u8; 32]>::try_from(key)
+        .is_ok_and(|point| is_canonical(point) && CompressedEdwardsY(*point).decompress().is_some())
 }
 
 /// Whether `signature` is `key`'s of `message`, by the rule above.
@@ -106,5 +114,15 @@ mod tests {
         }
         assert!(!is_canonical(&ROOT_OF_8) && !is_canonical(&negative(&ROOT_OF_8)));
         assert!(!is_canonical(&FIELD) && !is_canonical(&[0xff; 32]) && is_canonical(&[9; 32]));
+    }
+
+    #[test]
+    fn a_key_is_a_point_of_the_curve() {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        let key = pair.public_key().as_ref();
+        assert!(is_point(key) && !is_point(&key[1..]) && !is_point(&ROOT_OF_8));
+        let mut two = [0; 32];
+        two[0] = 2;
+        assert!(is_canonical(&two) && !is_point(&two));
     }
 }

@@ -258,6 +258,12 @@ fn verify_signatures(
     })
 }
 
+/// Whether these bytes may be an Ed25519 key, by the ledger's rule.
+#[pyfunction]
+fn is_point(key: &[u8]) -> bool {
+    ed25519::is_point(key)
+}
+
 /// Put subtrees into a page of the ledger's tree: its new bytes, and the subtree above it.
 #[pyfunction]
 fn fold_page<'py>(
@@ -273,6 +279,7 @@ fn fold_page<'py>(
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(fold_page, module)?)?;
+    module.add_function(wrap_pyfunction!(is_point, module)?)?;
     module.add_function(wrap_pyfunction!(verify_signatures, module)?)?;
     module.add_class::<Core>()
 }

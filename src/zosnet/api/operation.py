@@ -6,8 +6,10 @@ import asyncio
 import inspect
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -16,10 +18,28 @@ from starlette.routing import Route
 from zosnet.api.schema import render
 from zosnet.model.errors import HostError, PeerError, UsageError, ZosnetError
 
-__all__ = ["Call", "No", "Operation", "Query", "Text", "error_body", "json_response", "routes_of"]
+__all__ = [
+    "LARGE_BODY", "Call", "No", "Operation", "Query", "Text", "beside", "error_body", "json_response",
+    "routes_of",
+]  # fmt: skip
 
 #: Bodies beyond this are refused before they are read whole: the largest message is far smaller.
 MAX_BODY = 16 * 1024 * 1024
+
+#: Bodies beyond this, a millisecond's work or more, are read and answered beside the loop. A guess.
+LARGE_BODY = 16 * 1024
+
+#: One thread, so that whoever sends large bodies takes turns with the loop, however many they are.
+_BESIDE = ThreadPoolExecutor(1, "api-beside")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def beside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do what takes long outside the loop, which goes on."""
+    return await asyncio.get_running_loop().run_in_executor(_BESIDE, partial(work, *args, **kwargs))
+
 
 _KINDS: list[tuple[type[ZosnetError], str, int]] = [
     (UsageError, "usage", 400),
@@ -147,7 +167,7 @@ def _endpoint(operation: Operation, service: Any) -> Callable[[Request], Awaitab
         except ZosnetError as error:
             return failure_response(error)
         if operation.large:
-            return await asyncio.to_thread(_respond, operation, answer)
+            return await beside(_respond, operation, answer)
         return _respond(operation, answer)
 
     return endpoint
@@ -196,7 +216,7 @@ async def _body(request: Request) -> Any:
     if not raw:
         return None
     try:
-        return json.loads(raw)
+        return json.loads(raw) if len(raw) <= LARGE_BODY else await beside(json.loads, raw)
     except (ValueError, RecursionError):
         raise UsageError("the request's body is not JSON") from None
 

@@ -74,6 +74,12 @@ def _dataclass_schema(kind: Any, definitions: dict[str, Schema]) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+@cache
+def _names(kind: Any) -> tuple[tuple[str, str], ...]:
+    """What each field is called in JSON, and here."""
+    return tuple((_key(field), field.name) for field in dataclasses.fields(kind))
+
+
 def _key(field: dataclasses.Field[Any]) -> str:
     """A field is named in JSON as in Python, unless its metadata says otherwise."""
     return str(field.metadata.get("key", field.name))
@@ -93,7 +99,7 @@ def render(value: Any) -> Any:
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {_key(field): render(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {key: render(getattr(value, name)) for key, name in _names(type(value))}
     if isinstance(value, dict):
         return {str(key): render(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

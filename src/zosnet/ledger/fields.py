@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
+from zosnet._core import is_point
 from zosnet.ledger.encoding import (
     U8,
     Bytes32,
@@ -18,7 +19,7 @@ from zosnet.ledger.encoding import (
     digest,
     encode,
 )
-from zosnet.ledger.signature import Verifier, is_good_point
+from zosnet.ledger.signature import Verifier
 from zosnet.model.name import domain_trouble, label_trouble, name_trouble
 
 __all__ = [
@@ -55,7 +56,7 @@ def _key() -> Codec:
 
     def read(data: bytes, at: int) -> tuple[bytes, int]:
         value, end = raw.read(data, at)
-        if not is_good_point(value):
+        if not is_point(value):
             raise Malformed("a key is not a point that may be one")
         return value, end
 

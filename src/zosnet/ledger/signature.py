@@ -17,20 +17,16 @@ from blake3 import blake3
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-__all__ = ["Signer", "Verifier", "is_good_point", "verify"]
+from zosnet._core import is_point
+
+__all__ = ["Signer", "Verifier", "verify"]
 
 ORDER: Final = 2**252 + 27742317777372353535851937790883648493
 FIELD: Final = 2**255 - 19
 
-_ROOT_OF_8: Final = 2707385501144840649318225287225658788936804267575313519463743609750303021639
+_ROOT_OF_8: Final = 2707385501144840649318225287225658788936804267575313519463743609750303402022
 #: The y of every point whose order divides 8 (0, 1, −1, and two of order 8), with either sign.
 _SMALL: Final = frozenset({0, 1, FIELD - 1, _ROOT_OF_8, FIELD - _ROOT_OF_8})
-
-
-@lru_cache(maxsize=65536)
-def is_good_point(raw: bytes) -> bool:
-    """Whether `raw` may be a key: 32 bytes, canonical, on the curve, not of small order."""
-    return _is_canonical(raw) and _is_on_curve(raw)
 
 
 def _is_canonical(raw: bytes) -> bool:
@@ -38,16 +34,9 @@ def _is_canonical(raw: bytes) -> bool:
     return len(raw) == 32 and y < FIELD and y not in _SMALL
 
 
-def _is_on_curve(raw: bytes) -> bool:
-    y = int.from_bytes(raw, "little") & ((1 << 255) - 1)
-    d = -121665 * pow(121666, -1, FIELD)
-    square = (y * y - 1) * pow(d * y * y + 1, -1, FIELD) % FIELD
-    return square == 0 or pow(square, (FIELD - 1) // 2, FIELD) == 1
-
-
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def _key(raw: bytes) -> Ed25519PublicKey | None:
-    return Ed25519PublicKey.from_public_bytes(raw) if is_good_point(raw) else None
+    return Ed25519PublicKey.from_public_bytes(raw) if is_point(raw) else None
 
 
 def verify(key: bytes, message: bytes, signature: bytes) -> bool:

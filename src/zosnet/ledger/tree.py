@@ -24,7 +24,7 @@ from typing import Annotated
 
 from zosnet.ledger.encoding import Bytes32, Many, Maybe
 
-__all__ = ["EMPTY", "Fold", "Proof", "Tree", "fold", "prove", "verify"]
+__all__ = ["EMPTY", "Before", "Fold", "Proof", "Tree", "fold", "prove", "verify"]
 
 EMPTY = bytes(32)
 
@@ -36,6 +36,9 @@ Load = Callable[[bytes], bytes | None]
 
 Fold = Callable[[bytes, list[tuple[int, Slot]]], tuple[bytes, Slot]]
 """Put subtrees into places of a page: its new bytes, and the subtree above it. `fold`, or as good."""
+
+Before = dict[bytes, list[tuple[int, Slot]] | None]
+"""By its prefix, which subtrees a page had before a change, all where it is gone; None: there was no page."""
 
 _LEAF, _NODE = 64, 32
 _NO_PAGE = bytes(4)
@@ -109,7 +112,7 @@ class Tree:
         self._limit = cache
         self._cache: dict[bytes, bytes] = {}
         self._dirty: dict[bytes, bytes | None] = {}
-        self.before: dict[bytes, bytes | None] = {}  #: what the pages of `update` were, until `settle`
+        self.before: Before = {}  #: what the pages of `update` were, until `settle`
 
     @property
     def root(self) -> bytes:
@@ -123,10 +126,7 @@ class Tree:
             for key, value in changes.items()
         )
         if leaves:
-            present = self._page(b"")
-            page, top = self._change(b"", present, leaves)
-            self.before[b""] = None if present == _NO_PAGE else present
-            self._dirty[b""] = page if top else None
+            self._change(b"", self._page(b""), leaves)
         return self.root, dict(sorted(self._dirty.items()))
 
     def settle(self) -> None:
@@ -165,16 +165,19 @@ class Tree:
                 del self._cache[old]
         self._cache[prefix] = page
 
-    def _change(
-        self, prefix: bytes, page: bytes, leaves: list[tuple[bytes, bytes | None]]
-    ) -> tuple[bytes, Slot]:
-        """Sorted changes worked into the page at `prefix`: its bytes, and the subtree above it."""
+    def _change(self, prefix: bytes, page: bytes, leaves: list[tuple[bytes, bytes | None]]) -> Slot:
+        """Sorted changes worked into the page at `prefix`: the subtree above it, for its parent.
+
+        The page is kept where that is a node, the uppermost one also with a single leaf.
+        """
         changed: list[tuple[int, Slot]] = []
+        were: list[tuple[int, Slot]] = []
         for nibble, group in _by_nibble(leaves, len(prefix)):
             slot = slot_of(page, nibble)
+            were.append((nibble, slot))
             if len(slot) == _NODE:
                 below = prefix + bytes([nibble])
-                changed.append((nibble, self._change_below(below, self._page(below), group)))
+                changed.append((nibble, self._change(below, self._page(below), group)))
                 continue
             if slot and all(path != slot[:32] for path, _ in group):
                 group.append((slot[:32], slot[32:]))
@@ -182,16 +185,16 @@ class Tree:
             present = [(path, value) for path, value in group if value is not None]
             if len(present) > 1:
                 below = prefix + bytes([nibble])
-                changed.append((nibble, self._change_below(below, _NO_PAGE, list(present))))
+                changed.append((nibble, self._change(below, _NO_PAGE, list(present))))
             else:
                 changed.append((nibble, present[0][0] + present[0][1] if present else b""))
-        return self._fold(page, changed)
-
-    def _change_below(self, prefix: bytes, page: bytes, leaves: list[tuple[bytes, bytes | None]]) -> Slot:
-        """A page changed, or taken away where a single leaf or nothing is left; its parent's slot."""
-        new, top = self._change(prefix, page, leaves)
-        self.before[prefix] = None if page == _NO_PAGE else page
-        self._dirty[prefix] = new if len(top) == _NODE else None
+        new, top = self._fold(page, changed)
+        is_kept = len(top) == _NODE or (top and not prefix)
+        self._dirty[prefix] = new if is_kept else None
+        if page == _NO_PAGE:
+            self.before[prefix] = None
+        else:
+            self.before[prefix] = were if is_kept else [(place, slot_of(page, place)) for place in range(16)]
         return top
 
 

@@ -9,6 +9,9 @@ from zosnet.ledger.signature import Verifier
 
 __all__ = ["BatchVerifier", "Claim"]
 
+#: They are asked for at once, or after what comes before them in their account's order. A guess.
+MOST_REMEMBERED = 10_000
+
 Claim = tuple[bytes, bytes, bytes]
 """A key, a message, and what is said to be the key's signature of it."""
 
@@ -17,7 +20,7 @@ class BatchVerifier(Verifier):
     """A verifier that may be told beforehand what it will be asked. The rule is that of `Verifier`."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(limit=MOST_REMEMBERED)
         self._bad: set[bytes] = set()
 
     def prepare(self, claims: Iterable[Claim]) -> None:

@@ -1,4 +1,4 @@
-"""The embedded engine: one process, one operator's key, one SQLite file.
+"""The embedded engine: one process, one operator's key, one directory.
 
     submit ─→ [turns] ─→ judge: rules, tree, header ─→ keep: disk, then receipts and events
 
@@ -14,24 +14,26 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from zosnet._core import fold_page
 from zosnet.ledger.encoding import Malformed
+from zosnet.ledger.engine.ahead import Ahead, Made
 from zosnet.ledger.engine.batch import BatchVerifier
 from zosnet.ledger.engine.clock import Watch, now_ms, steady_ms
-from zosnet.ledger.engine.database import KEPT_ROOTS, Database, Snapshot
+from zosnet.ledger.engine.database import KEPT_ROOTS
 from zosnet.ledger.engine.events import Events
 from zosnet.ledger.engine.home import kept_genesis
 from zosnet.ledger.engine.interface import Answer, Block, Event, Receipt, Status
 from zosnet.ledger.engine.lock import lock
-from zosnet.ledger.engine.turns import SMALL, Envelope, Turns, Waiting
+from zosnet.ledger.engine.recovery import recover
+from zosnet.ledger.engine.store import LIMITS, Limits, Store
+from zosnet.ledger.engine.turns import PAUSE_S, PORTION, SMALL, Envelope, Turns, Waiting
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.header import Header, SignedHeader, sign_header, transactions_hash
 from zosnet.ledger.signature import Signer
 from zosnet.ledger.state import Block as Place
-from zosnet.ledger.state import Changes, Machine, UnknownRules
+from zosnet.ledger.state import Machine, UnknownRules
 from zosnet.ledger.transaction import SignedTransaction
 from zosnet.ledger.tree import Tree
 from zosnet.model.errors import HostError, UsageError
@@ -42,44 +44,22 @@ __all__ = ["Embedded", "now_ms"]
 IDLE_S = 4.0
 #: The clock is looked at this often, so that a step back shows in the status and not only at the next block.
 LOOK_S = 1.0
-#: So many transactions are judged for one block: where envelopes of a few come, somebody waits for each, and
-#: blocks stay short for so long after the last of them. Measured: see docs/benchmarks.md.
-SHORT_BLOCK, LONG_BLOCK = 8, 400
-SHORT_FOR_S = 1.0
-#: So many are parsed and verified at once, between two looks at who else has come.
-SHORT_PORTION, LONG_PORTION = 4, 50
+#: So many transactions are judged for one block. Where envelopes of a few come, somebody waits for each: for
+#: so long after the last of them blocks are short, and have small or large envelopes' transactions, not both.
+#: Measured, as what follows: see docs/benchmarks.md.
+LONG_BLOCK, SHORT_BLOCK, LARGE_SHARE = 400, 8, 2
+SHORT_FOR_S = 0.25
+#: Then large envelopes rest so many times as long as they are worked on: others find the cores free.
+REST = 4.0
+#: And if they have rested so much longer, their turn comes whoever waits. A guess.
+OVERDUE_S = 0.05
 MOST_QUERIED = 1000
 
+#: Of the state, in memory besides what isn't on disk: the tree's upper levels, and accounts that are busy.
+#: Some 1 KB and 0.7 KB each.
+RECORDS, PAGES = 16_000, 24_000
+
 BUSY = Receipt(bytes(32), "busy", "too many transactions are pending: send it again, a little later")
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """A block that is judged and signed, and not on disk yet."""
-
-    block: Block
-    ids: list[bytes]
-    records: Changes
-    pages: Changes
-    before: Changes  #: what the pages were
-    receipts: list[tuple[Waiting, Receipt]]
-
-
-class _Ahead:
-    """What the disk has, and what is on its way there."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.records: Changes = {}
-        self.pages: Changes = {}
-
-    def get(self, key: bytes) -> bytes | None:
-        """A record."""
-        return self.records[key] if key in self.records else self._database.get(key)
-
-    def page(self, prefix: bytes) -> bytes | None:
-        """A page of the tree."""
-        return self.pages[prefix] if prefix in self.pages else self._database.page(prefix)
 
 
 class Embedded:
@@ -99,31 +79,26 @@ class Embedded:
         steady: Callable[[], int] = steady_ms,
         hook: Callable[[str], None] = lambda _: None,
         idle_s: float = IDLE_S,
+        limits: Limits = LIMITS,
     ) -> None:
         self._clock, self._hook, self._idle_s = clock, hook, idle_s
         self._operator = operator
         self._lock_file = lock(directory)
         try:
-            self._database = Database(directory / "ledger.sqlite", hook)
-            self.genesis = kept_genesis(self._database, genesis, operator)
+            self._store = Store(directory, hook, limits)
+            self.genesis = kept_genesis(self._store.database, genesis, operator)
+            self.verifier = BatchVerifier()
+            self._ahead = Ahead(self._store)
+            self._machine = Machine(self.genesis, self._ahead, self.verifier, cache=RECORDS)
+            self._tree = Tree(self._ahead.page, fold=fold_page, cache=PAGES)
+            self._newest = recover(self._store, self._machine, self._tree)
         except BaseException:
             self._lock_file.close()
             raise
-        self._snapshot = Snapshot(directory / "ledger.sqlite")
-        self._reading = threading.Lock()
-        self.verifier = BatchVerifier()
-        self._ahead = _Ahead(self._database)
-        self._machine = Machine(self.genesis, self._ahead, self.verifier)
-        self._tree = Tree(self._ahead.page, fold=fold_page)
-        self._newest = self._database.newest()
-        if self._newest is not None and self._tree.root != self._newest.header.root:
-            raise HostError(
-                "the ledger's state is not that of its last header", remedy="restore the file from a copy"
-            )
         self._tip = self._newest  # the last that is signed, on disk or on its way there
         self._watch = Watch(clock, steady, 0 if self._newest is None else self._newest.header.time_ms)
         self._turns = Turns()
-        self._short_until = 0.0
+        self._short_until = self._rests_until = 0.0
         self._wake = threading.Condition()
         self._subscribers: set[Events] = set()
         self._trouble = ""
@@ -156,9 +131,7 @@ class Embedded:
             envelope.fail(HostError("the ledger is stopping"))
         for each in list(self._subscribers):
             each.close()
-        with self._reading:
-            self._snapshot.close()
-        self._database.close()
+        self._store.close()
         self._lock_file.close()
 
     # What anybody may want: see `interface.Engine`.
@@ -166,37 +139,29 @@ class Embedded:
     def submit(self, transactions: list[bytes]) -> Future[list[Receipt]]:
         """Put an envelope in order. The future fails with HostError where this machine can't make a block."""
         envelope = Envelope(len(transactions))
-        evicted: list[Waiting] = []
-        with self._wake:
-            if self._is_stopping:
-                envelope.fail(HostError("the ledger is stopping"))
-            elif transactions:
-                evicted = self._turns.add(envelope, transactions)
+        if not transactions:
+            envelope.future.set_result([])
+        # By portions, or others would wait for the lock.
+        for first in range(0, len(transactions), PORTION):
+            if first:
+                time.sleep(PAUSE_S)
+            with self._wake:
+                if self._is_stopping:
+                    envelope.fail(HostError("the ledger is stopping"))
+                    break
+                evicted = self._turns.add(envelope, transactions[first : first + PORTION], first)
                 if len(transactions) <= SMALL:
                     self._short_until = time.monotonic() + SHORT_FOR_S
                 if evicted:
                     self._keeper.submit(self._acknowledge, [(each, BUSY) for each in evicted])
                 self._wake.notify()
-            else:
-                envelope.future.set_result([])
         return envelope.future
 
     def query(self, keys: list[bytes], height: int | None = None) -> Answer:
         """Records with proofs. Raises UsageError for a height that can't be proven (any more)."""
         if len(keys) > MOST_QUERIED:
             raise UsageError(f"at most {MOST_QUERIED} records can be asked for at once")
-        with self._reading, self._snapshot.moment():
-            newest = self._snapshot.header()
-            assert newest is not None
-            top = newest.header.height
-            at = top if height is None else height
-            header = self._snapshot.header(at)
-            if header is None or at <= top - KEPT_ROOTS:
-                raise UsageError(
-                    f"the state of block {at} can't be proven",
-                    remedy=f"ask for one of {max(1, top - KEPT_ROOTS + 1)} to {top}",
-                )
-            return Answer(header, tuple(self._snapshot.item(key, at, top) for key in keys))
+        return self._store.answer(keys, height)
 
     def subscribe(self, notify: Callable[[], None] = lambda: None) -> Events:
         """Hear of each block from now on; `notify` is called, by another thread, when there is news."""
@@ -218,18 +183,15 @@ class Embedded:
 
     def headers(self, start: int, limit: int) -> list[SignedHeader]:
         """Headers from a height on."""
-        with self._reading:
-            return self._snapshot.headers(start, limit)
+        return self._store.headers(start, limit)
 
     def block(self, height: int) -> Block | None:
         """A block as it was recorded."""
-        with self._reading:
-            return self._snapshot.block(height)
+        return self._store.block(height)
 
     def find(self, identity: bytes) -> int | None:
         """The height of the block that a transaction is in."""
-        with self._reading:
-            return self._snapshot.find(identity)
+        return self._store.find(identity)
 
     # The thread that judges.
 
@@ -242,7 +204,7 @@ class Embedded:
             try:
                 self._watch.read()
                 is_due = time.monotonic() >= due
-                if (self._turns or is_due) and self._make_block(allow_empty=is_due):
+                if (self._has_work() or is_due) and self._make_block(allow_empty=is_due):
                     due = time.monotonic() + self._idle_s
             except Exception as error:
                 self._trouble = str(error)
@@ -253,12 +215,24 @@ class Embedded:
     def _wait(self, due: float) -> bool:
         """Until there is something to do, or to look at the clock. False when all is to end."""
         with self._wake:
-            until = min(due, time.monotonic() + LOOK_S)
-            while not (self._turns or self._is_stopping or self._has_landed()):
+            now = time.monotonic()
+            until = min(due, now + LOOK_S, self._rests_until if self._rests_until > now else due)
+            while not (self._has_work() or self._is_stopping or self._has_landed()):
                 if (left := until - time.monotonic()) <= 0:
                     break
                 self._wake.wait(left)
             return not self._is_stopping
+
+    def _has_work(self) -> bool:
+        return self._turns.has_small if self._is_held_back() else bool(self._turns)
+
+    def _is_held_back(self) -> bool:
+        """Whether large envelopes wait: they have had their share, or somebody's block is being kept."""
+        is_kept = self._flight is None or self._flight.done()
+        return self._is_short() and not (is_kept and time.monotonic() >= self._rests_until)
+
+    def _is_short(self) -> bool:
+        return time.monotonic() < self._short_until
 
     def _has_landed(self) -> bool:
         return self._flight is not None and self._flight.done()
@@ -288,6 +262,7 @@ class Embedded:
         """Judge what is pending, sign a block of what is good, and have it kept. On HostError nothing is."""
         place = self._place()
         taken: list[Waiting] = []
+        began = time.monotonic()
         try:
             self._machine.begin(place)
             done, receipts = self._judge(place.height, taken)
@@ -305,6 +280,10 @@ class Embedded:
             if isinstance(error, UnknownRules):
                 raise HostError(str(error), remedy="install a newer zosnet") from None
             raise
+        finally:
+            if any(one.envelope.size > SMALL for one in taken):
+                now = time.monotonic()
+                self._rests_until = now + REST * (now - began)
         self._machine.settle()
         self._tree.settle()
         self._ahead.records, self._ahead.pages = made.records, made.pages
@@ -319,14 +298,14 @@ class Embedded:
 
     def _seal(
         self, place: Place, done: list[SignedTransaction], receipts: list[tuple[Waiting, Receipt]]
-    ) -> _Made:
+    ) -> Made:
         records = self._machine.end()
         root, pages = self._tree.update(records)
         raws = tuple(signed.raw for signed in done)
         content, chain = transactions_hash(raws), self.genesis.chain
         header = Header(1, chain, place.height, place.time_ms, place.previous, content, root)
         block = Block(sign_header(header, self._operator), raws)
-        return _Made(block, [signed.id for signed in done], records, pages, self._tree.before, receipts)
+        return Made(block, [signed.id for signed in done], records, pages, self._tree.before, receipts)
 
     def _judge(
         self, height: int, taken: list[Waiting]
@@ -334,7 +313,7 @@ class Embedded:
         """Judge whoever's turn it is, until the block is long enough: refused ones take time as well."""
         done: list[SignedTransaction] = []
         receipts: list[tuple[Waiting, Receipt]] = []
-        while portion := self._portion(len(taken), bool(done)):
+        while portion := self._portion(len(taken)):
             taken += portion
             early: list[Waiting] = []
             decided = len(receipts)
@@ -358,13 +337,18 @@ class Embedded:
         with self._wake:
             return self._turns.is_first(one)
 
-    def _portion(self, judged: int, is_awaited: bool) -> list[Waiting]:
-        """Who is next, as long as the block isn't long enough. Nobody waits for one of refusals alone."""
+    def _portion(self, judged: int) -> list[Waiting]:
+        """Who is next, as long as the block isn't long enough."""
         with self._wake:
-            is_short = time.monotonic() < self._short_until
-            left = (SHORT_BLOCK if is_short and is_awaited else LONG_BLOCK) - judged
-            size = min(left, SHORT_PORTION if is_short else LONG_PORTION)
-            return [one for _ in range(size) if (one := self._turns.take()) is not None]
+            if not self._is_short():
+                return self._turns.take_many(min(LONG_BLOCK - judged, PORTION))
+            if judged:
+                return []
+            few = self._turns.take_many(SHORT_BLOCK, only_small=True)
+            is_overdue = time.monotonic() > self._rests_until + OVERDUE_S
+            if self._is_held_back() or (few and not is_overdue):
+                return few
+            return few + self._turns.take_many(LARGE_SHARE)
 
     def _parsed(
         self, portion: list[Waiting], receipts: list[tuple[Waiting, Receipt]]
@@ -392,19 +376,21 @@ class Embedded:
 
     # The thread that keeps.
 
-    def _keep(self, made: _Made) -> None:
+    def _keep(self, made: Made) -> None:
         """Put a block on disk, and tell. It counts if it is there, even though its commit failed."""
+        header, change = made.block.header, made.change
         try:
-            self._database.keep(made.block, made.ids, made.records, made.pages, made.before)
+            self._store.add(made.block, change)
         except Exception as error:
-            if self._database.newest() != made.block.header:
+            if self._store.journal.newest() != header:
                 self._trouble = str(error)
                 for one, _ in made.receipts:
                     one.envelope.fail(error)
                 raise
-        self._newest, self._trouble = made.block.header, ""
+            self._store.remember(change)
+        self._newest, self._trouble = header, ""
         self._acknowledge(made.receipts)
-        event = Event(made.block.header, tuple(made.records))
+        event = Event(header, tuple(made.records))
         for each in list(self._subscribers):
             each.put(event)
 

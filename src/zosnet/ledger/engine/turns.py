@@ -1,10 +1,9 @@
 """Whose turn it is: fair among those who wait, however much one of them sends.
 
-Everybody who submits an envelope gets one transaction into a round. Envelopes that had no turn yet come
-first, by turns the newest and the oldest of them; then those that had one, in a circle. So an envelope that
-has just come is looked at soon whatever waits before it, be it a large envelope or very many small ones, and
-the oldest moves on all the same. Nobody's word is needed for that: an account that a transaction names may
-be a lie.
+Small envelopes come first, by turns the newest and the oldest of them, and whole; large ones get a third of
+the turns, one transaction at a time, in a circle. So a small envelope that has just come is looked at soon
+whatever waits before it, be it a large envelope or very many small ones, and the oldest moves on all the
+same. Nobody's word is needed for that: an account that a transaction names may be a lie.
 
 When too much waits, the largest envelopes make room: their last transactions are given up. Where all are
 small, any of them does: the many of a flood are drawn far more often than the few of others.
@@ -21,13 +20,18 @@ from dataclasses import dataclass
 
 from zosnet.ledger.engine.interface import Receipt
 
-__all__ = ["MOST_BYTES", "MOST_PENDING", "SMALL", "Envelope", "Turns", "Waiting"]
+__all__ = ["MOST_BYTES", "MOST_PENDING", "PAUSE_S", "PORTION", "SMALL", "Envelope", "Turns", "Waiting"]
 
 MOST_PENDING = 20_000
 MOST_BYTES = 16_000_000
 DRAWN = 8
 #: An envelope of at most this many transactions is somebody who waits for them, not a load of work. A guess.
 SMALL = 8
+#: So many are worked on at once, by whoever works on many.
+PORTION = 50
+#: Then he rests: a thread that shares a core with him may be kept from it for the kernel's slice, some
+#: milliseconds, and can't ask for the interpreter meanwhile.
+PAUSE_S = 0.0005
 
 
 class Envelope:
@@ -40,6 +44,11 @@ class Envelope:
         self.future: Future[list[Receipt]] = Future()
         self._receipts: list[Receipt | None] = [None] * size
         self._left = size
+
+    @property
+    def size(self) -> int:
+        """Of how many transactions it is."""
+        return len(self._receipts)
 
     def settle(self, index: int, receipt: Receipt) -> None:
         """One transaction's receipt."""
@@ -80,7 +89,7 @@ class Turns:
         draw: Callable[[int], int] = random.randrange,
     ) -> None:
         self._most, self._most_bytes, self._draw = most, most_bytes, draw
-        self._fresh: deque[Envelope] = deque()
+        self._small: deque[Envelope] = deque()
         self._circle: deque[Envelope] = deque()
         self._large: list[Envelope] = []
         self._order: dict[bytes, dict[int, None]] = {}
@@ -93,31 +102,43 @@ class Turns:
         """How many wait for a turn."""
         return self._count
 
-    def add(self, envelope: Envelope, raws: list[bytes]) -> list[Waiting]:
-        """Let an envelope wait; whoever has to make room for it, and is not pending any more."""
-        for index, raw in enumerate(raws):
+    def add(self, envelope: Envelope, raws: list[bytes], first: int = 0) -> list[Waiting]:
+        """Let an envelope's transactions, or those from `first` on, wait; who has to make room for them."""
+        if not raws:
+            return []
+        if not envelope.waiting:
+            (self._small if envelope.size <= SMALL else self._circle).append(envelope)
+        for index, raw in enumerate(raws, first):
             self._arrived += 1
             one = Waiting(envelope, index, raw, self._arrived)
             envelope.waiting.append(one)
             self._order.setdefault(one.account, {})[one.number] = None
             self._bytes += len(raw)
-        if not raws:
-            return []
         self._count += len(raws)
-        self._fresh.append(envelope)
-        self._large = [each for each in self._large if len(each.waiting) > SMALL]
-        if len(raws) > SMALL:
+        self._large = [each for each in self._large if len(each.waiting) > SMALL and each is not envelope]
+        if len(envelope.waiting) > SMALL:
             self._large.append(envelope)
         evicted: list[Waiting] = []
         while self._count > self._most or self._bytes > self._most_bytes:
             evicted.append(self._evict())
         return evicted
 
-    def take(self) -> Waiting | None:
-        """Whoever's turn is next."""
+    @property
+    def has_small(self) -> bool:
+        """Whether a small envelope waits."""
+        return bool(self._small)
+
+    def take_many(self, most: int, *, only_small: bool = False) -> list[Waiting]:
+        """Whoever's turns are next."""
+        return [one for _ in range(most) if (one := self.take(only_small=only_small)) is not None]
+
+    def take(self, *, only_small: bool = False) -> Waiting | None:
+        """Whoever's turn is next; of the small ones, where the others are to wait."""
         for _ in range(3):
             self._turn = (self._turn + 1) % 3
-            line = self._circle if self._turn == 2 else self._fresh
+            if only_small and self._turn == 2:
+                continue
+            line = self._circle if self._turn == 2 else self._small
             while line:
                 envelope = line.pop() if self._turn == 1 else line.popleft()
                 if envelope.future.done():  # it has failed, or whoever asked has gone
@@ -125,8 +146,12 @@ class Turns:
                         self.decided(self._leave(envelope))
                     continue
                 one = self._leave(envelope)
-                if envelope.waiting:
-                    self._circle.append(envelope)
+                if not envelope.waiting:
+                    pass
+                elif self._turn == 0:
+                    line.appendleft(envelope)  # a small one comes whole
+                else:
+                    line.append(envelope)
                 return one
         return None
 
@@ -157,8 +182,8 @@ class Turns:
 
     def clear(self) -> list[Envelope]:
         """Nobody waits any more; who did."""
-        left = [*self._fresh, *self._circle]
-        self._fresh.clear()
+        left = [*self._small, *self._circle]
+        self._small.clear()
         self._circle.clear()
         self._large.clear()
         self._order.clear()
@@ -174,9 +199,9 @@ class Turns:
             if len(largest.waiting) <= SMALL:
                 self._large.remove(largest)
         else:
-            size = len(self._fresh)
+            size = len(self._small)
             place = self._draw(size + len(self._circle))
-            line, place = (self._fresh, place) if place < size else (self._circle, place - size)
+            line, place = (self._small, place) if place < size else (self._circle, place - size)
             one = self._leave(line[place], last=True)
             if not line[place].waiting:
                 del line[place]

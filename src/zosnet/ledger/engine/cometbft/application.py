@@ -18,14 +18,15 @@ from zosnet._core import fold_page
 from zosnet.ledger.comet import abci
 from zosnet.ledger.comet.envelope import MOST_IN_BLOCK, unpack
 from zosnet.ledger.encoding import U64, Bytes32, Malformed, decode, encode
-from zosnet.ledger.engine.database import Changes, Database
+from zosnet.ledger.engine.database import Change, Changes, Database
 from zosnet.ledger.engine.embedded import now_ms
+from zosnet.ledger.engine.undo import pack
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.records import AccountRecord, account_key
 from zosnet.ledger.signature import Verifier
 from zosnet.ledger.state import Block, Machine, Result, UnknownRules
 from zosnet.ledger.transaction import SignedTransaction
-from zosnet.ledger.tree import EMPTY, Tree
+from zosnet.ledger.tree import EMPTY, Before, Tree
 from zosnet.model.errors import HostError
 
 __all__ = ["Application", "Done", "Kept"]
@@ -71,8 +72,13 @@ class _Carried:
     records: Changes
     root: bytes
     pages: Changes
-    before: Changes  #: what the pages were
+    before: Before  #: what the pages were
     hash: bytes = b""
+
+    def change(self, kept: Kept) -> Change:
+        """What the block does to the state."""
+        ids = list(self.epochs)
+        return Change(kept.height, encode(kept), ids, self.records, self.pages, pack(self.before))
 
 
 class Application:
@@ -97,8 +103,8 @@ class Application:
         self.verifier = Verifier(limit=50_000)
         self._machine = Machine(genesis, database, self.verifier, cache=10_000)
         self._tree = Tree(database.page, fold=fold_page, cache=PAGES)
-        raw = database.newest_head()
-        self.kept = Kept(0, genesis.time_ms, genesis.chain, EMPTY) if raw is None else decode(Kept, raw)
+        head = database.head()
+        self.kept = Kept(0, genesis.time_ms, genesis.chain, EMPTY) if head is None else decode(Kept, head[1])
         if self._tree.root != self.kept.root:
             raise HostError(
                 "the ledger's state is not that of its last block", remedy="restore the file from a copy"
@@ -259,16 +265,9 @@ class Application:
         assert carried is not None and carried.hash, "finalize comes before commit"
         kept = Kept(carried.block.height, carried.block.time_ms, carried.hash, carried.root)
         try:
-            self._database.keep_state(
-                kept.height,
-                (encode(kept), b""),
-                list(carried.epochs),
-                carried.records,
-                carried.pages,
-                before=carried.before,
-            )
+            self._database.keep([carried.change(kept)])
         except HostError:
-            if self._database.newest_head() != encode(kept):
+            if self._database.head() != (kept.height, encode(kept)):
                 raise
         self._carried = None
         self._machine.settle()

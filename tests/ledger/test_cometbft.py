@@ -195,29 +195,6 @@ def test_two_of_four_are_killed_and_nothing_goes_on_without_them(four: Cluster) 
     four.agree(*four.nodes[:3])
 
 
-def test_two_against_two_stand_still_and_go_on_when_they_meet(four: Cluster) -> None:
-    wallet = four.account(four.nodes[0])
-    stopped = [pid for node in four.nodes[2:] for pid in _processes(node)]
-    assert len(stopped) == 4
-    try:
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
-        height = four.nodes[0].height
-        time.sleep(3 * int(TIMING.split(",")[-1]) / 1000)
-        assert four.nodes[0].height <= height + 1
-    finally:
-        for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
-    assert claim(four.nodes[0], wallet, 1).is_done
-    four.agree()
-
-
-def _processes(node: Node) -> list[int]:
-    assert node.process is not None
-    children = Path(f"/proc/{node.process.pid}/task").glob("*/children")
-    return [node.process.pid, *(int(pid) for each in children for pid in each.read_text().split())]
-
-
 def test_proposals_that_lie_are_rejected(four: Cluster) -> None:
     liar, honest = four.nodes[3], four.nodes[0]
     liar.stop()

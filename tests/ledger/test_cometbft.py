@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import random
 import shutil
-import signal
 import subprocess
 import threading
 import time
@@ -25,15 +22,10 @@ from zosnet.ledger.engine.cometbft.home import Timing
 from zosnet.ledger.engine.interface import Receipt
 from zosnet.ledger.records import name_key
 from zosnet.ledger.replay import replay
-from zosnet.ledger.signature import Signer
-from zosnet.ledger.transaction import ClaimDomain, Stamp
-from zosnet.ledger.wallet import Wallet
+from zosnet.ledger.transaction import ClaimDomain
 from zosnet.model.errors import HostError, ZosnetError
 
 pytestmark = pytest.mark.slow
-
-#: More kill points for `make soak`.
-KILLS = int(os.environ.get("ZOSNET_LEDGER_KILLS", "0"))
 
 
 @pytest.fixture(scope="module")
@@ -271,52 +263,3 @@ def test_a_full_disk_stops_one_and_loses_nothing(four: Cluster, tmp_path: Path) 
         shutil.rmtree(small.directory)
         shutil.copytree(mounted.directory, small.directory, ignore=shutil.ignore_patterns("*.sock"))
         subprocess.run(["umount", str(place)], check=True)
-
-
-# One operator alone, killed at each step.
-
-STEPS = ["Info", "InitChain", "CheckTx", "PrepareProposal", "ProcessProposal", "FinalizeBlock", "Commit"]
-POINTS = [
-    *(f"{when} {step}" for step in STEPS for when in ("before", "after")),
-    "before-write", "between-writes", "before-commit", "after-commit",
-]  # fmt: skip
-
-
-def test_killed_at_every_step_nothing_final_is_lost_and_nothing_forks(tmp_path: Path) -> None:
-    alone = Cluster(tmp_path, 1)
-    (node,) = alone.nodes
-    first = [point for point in POINTS if "InitChain" in point]
-    later = [point for point in POINTS if point not in first]
-    draw = random.Random(1)
-    more = [(draw.choice(later), draw.randrange(1, 9)) for _ in range(KILLS)]
-    final: list[Receipt] = []
-    numbers = itertools.count(1)
-    for point, count in [*((each, 1) for each in first + later), *more]:
-        node.start("--kill", point, str(count))
-        assert node.process is not None
-        ends = time.monotonic() + PATIENCE_S
-        while node.process.poll() is None:
-            assert time.monotonic() < ends, (point, node.log())
-            try:
-                final += _push(alone, node, next(numbers))
-            except ZosnetError:
-                time.sleep(0.02)  # it is not there yet, or died while we waited: nobody was told of anything
-        assert node.died() == -signal.SIGKILL, (point, node.log())
-    node.start()
-    try:
-        final += alone.wait("it is back", lambda: _push(alone, node, next(numbers)))
-        for receipt in final:
-            assert receipt.is_done and node.way.find(receipt.id) == receipt.height
-        height = alone.agree()
-        blocks = [node.way.block(each) for each in range(1, height + 1)]
-        assert len(list(replay(alone.genesis, [(b.header, b.transactions) for b in blocks if b]))) == height
-    finally:
-        node.stop()
-
-
-def _push(cluster: Cluster, node: Node, number: int) -> list[Receipt]:
-    """An account of its own and a claim of it, so that nothing hangs on what became of those before."""
-    wallet = Wallet(cluster.genesis, [Signer(number.to_bytes(32))])
-    opening = wallet.transaction(wallet.opening(Stamp(wallet.chain, 0)), now_ms())
-    wallet.done()
-    return node.way.submit([opening.raw, wallet.transaction(ClaimDomain("d.example"), now_ms()).raw])

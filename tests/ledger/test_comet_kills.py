@@ -136,6 +136,13 @@ class Killer:
         self._cluster, self._final, self._draw = cluster, final, draw
         self.ways: list[Callable[[], str]] = [self.one, self.two, self.at_a_step, self.engine]
 
+    def round(self, number: int) -> None:
+        """Kill in one of the ways; all are back, of one mind, and go on after."""
+        what = self.ways[number % len(self.ways)]()
+        self._cluster.wait(f"all agree after {what}", self._cluster.agree)
+        before = len(self._final)
+        self._cluster.wait(f"they go on after {what}", lambda: len(self._final) > before)
+
     def one(self) -> str:
         """A validator: the others go on."""
         dead = self._draw.choice(self._cluster.nodes)
@@ -187,8 +194,5 @@ def test_some_of_four_are_killed_while_clients_submit(tmp_path: Path) -> None:
             killer = Killer(four, final, draw)
             for number in range(max(KILLS, len(killer.ways))):
                 time.sleep(draw.random())
-                what = killer.ways[number % len(killer.ways)]()
-                before = len(final)
-                four.wait(f"all agree after {what}", lambda: four.agree())
-                four.wait(f"they go on after {what}", lambda before=before: len(final) > before)
+                killer.round(number)
         check(four, final)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.ledger.comet import PATIENCE_S, TIMING, Cluster, Node, claim, free_ports, now_ms, running, wait_for
+from tests.ledger.comet import TIMING, Cluster, Node, claim, free_ports, now_ms, running, wait_for
 
 from zosnet.cli.main import main
 from zosnet.ledger.client.desk import Desk

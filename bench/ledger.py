@@ -86,7 +86,7 @@ def _at_once(works: list[Callable[[], None]]) -> None:
             each.result()
 
 
-def _operations(wallets: list[Wallet], number: int, what: bytes) -> list[bytes]:
+def operations(wallets: list[Wallet], number: int, what: bytes) -> list[bytes]:
     """So many operations of these accounts, in turn."""
     raws = []
     for each in range(number):
@@ -211,8 +211,8 @@ class Bench:
         wrong = [good[:-1] + bytes([good[-1] ^ 1 + number % 250]) for number in range(500)]
         floods = {
             "wrong_signatures": itertools.repeat(wrong),
-            "one_account": iter([_operations([other], 1000, b"%d" % number) for number in range(8)]),
-            "thousand_accounts": iter([_operations(many, 1000, b"many%d" % number) for number in range(8)]),
+            "one_account": iter([operations([other], 1000, b"%d" % number) for number in range(8)]),
+            "thousand_accounts": iter([operations(many, 1000, b"many%d" % number) for number in range(8)]),
         }
         for number, (name, envelopes) in enumerate(floods.items(), 1):
             is_over, line = threading.Event(), Shared(envelopes)

@@ -56,7 +56,7 @@ def beside_floods(
 
 
 def _wrong(wallet: Wallet) -> list[bytes]:
-    good = wallet.transaction(RotateKeys(wallet.keys), now_ms(), life_ms=3_600_000).raw
+    good = wallet.transaction(RotateKeys(wallet.keys), now_ms(), life_ms=3_000_000).raw
     return [good[:-2] + (int.from_bytes(good[-2:]) ^ 1 + number).to_bytes(2) for number in range(WRONG)]
 
 

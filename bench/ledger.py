@@ -92,7 +92,7 @@ def operations(wallets: list[Wallet], number: int, what: bytes) -> list[bytes]:
     for each in range(number):
         wallet = wallets[each % len(wallets)]
         operation = PutGateway(_signer(each, what).public, 0, GatewayBody(()))
-        raws.append(wallet.transaction(operation, now_ms(), life_ms=3_600_000).raw)
+        raws.append(wallet.transaction(operation, now_ms(), life_ms=3_000_000).raw)
         wallet.done()
     return raws
 
@@ -168,7 +168,7 @@ class Bench:
                 wallet = own[number % len(own)]
                 key = _signer(10**6 + number // len(own), b"").public
                 operation = PutGateway(key, 0, GatewayBody(("gateway.example:443",)))
-                raws.append(wallet.transaction(operation, now, life_ms=3_600_000).raw)
+                raws.append(wallet.transaction(operation, now, life_ms=3_000_000).raw)
                 wallet.done()
             size = self.arguments.envelope
             made.append([raws[at : at + size] for at in range(0, len(raws), size)])

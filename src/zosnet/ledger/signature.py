@@ -22,6 +22,8 @@ __all__ = ["Signer", "Verifier", "is_good_point", "verify"]
 ORDER: Final = 2**252 + 27742317777372353535851937790883648493
 FIELD: Final = 2**255 - 19
 
+#: The curve's own d (RFC 8032, section 5.1), no square: so d·y² + 1 is never 0.
+_D: Final = -121665 * pow(121666, -1, FIELD) % FIELD
 _ROOT_OF_8: Final = 2707385501144840649318225287225658788936804267575313519463743609750303021639
 #: The y of every point whose order divides 8 (0, 1, −1, and two of order 8), with either sign.
 _SMALL: Final = frozenset({0, 1, FIELD - 1, _ROOT_OF_8, FIELD - _ROOT_OF_8})
@@ -39,10 +41,10 @@ def _is_canonical(raw: bytes) -> bool:
 
 
 def _is_on_curve(raw: bytes) -> bool:
+    """Whether there is an x: (y² − 1) / (d·y² + 1) is a square, and so is the product, which is cheaper."""
     y = int.from_bytes(raw, "little") & ((1 << 255) - 1)
-    d = -121665 * pow(121666, -1, FIELD)
-    square = (y * y - 1) * pow(d * y * y + 1, -1, FIELD) % FIELD
-    return square == 0 or pow(square, (FIELD - 1) // 2, FIELD) == 1
+    product = (y * y - 1) * (_D * y * y + 1) % FIELD
+    return product == 0 or pow(product, (FIELD - 1) // 2, FIELD) == 1
 
 
 @lru_cache(maxsize=65536)

@@ -63,8 +63,9 @@ class Driver:
     def height(self) -> int:
         return self.application.kept.height + 1
 
-    def check(self, *signed: SignedTransaction, kind: int = 0) -> abci.CheckedTx:
-        return self.application.mempool.check(abci.CheckTx(pack(each.raw for each in signed), kind))
+    def check(self, *signed: SignedTransaction, kind: int = 0, awaited: bool = False) -> abci.CheckedTx:
+        envelope = pack((each.raw for each in signed), awaited=awaited)
+        return self.application.mempool.check(abci.CheckTx(envelope, kind))
 
     def prepare(self, *envelopes: bytes, room: int = 1 << 20) -> tuple[bytes, ...]:
         request = abci.PrepareProposal(room, envelopes, self.height, self.time)
@@ -175,10 +176,10 @@ def test_blocks_are_short_while_somebody_waits_who_has_sent_little(
     monkeypatch.setattr(module, "HURRIED_BLOCK", 4)
     many, few = driver.claims(driver.wallet(1), 20), driver.claims(driver.wallet(2), 2)
     forged = SignedTransaction.parse(few[0].raw[:-1] + bytes([few[0].raw[-1] ^ 1]))
-    assert driver.check(*many).code == 0 and driver.check(forged).code == 1
-    waiting = [pack(each.raw for each in many), pack(each.raw for each in few)]
+    assert driver.check(*many).code == 0 and driver.check(forged, awaited=True).code == 1
+    waiting = [pack(each.raw for each in many), pack((each.raw for each in few), awaited=True)]
     assert len(driver.prepare(*waiting)) == 22
-    assert driver.check(*few).code == 0
+    assert driver.check(*few, awaited=True).code == 0
     proposed = driver.prepare(*waiting)
     assert proposed == tuple(each.raw for each in [*few, *many[:2]])
     driver.block(*proposed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zosnet.ledger.comet.envelope import MOST_BYTES, MOST_IN_ENVELOPE, pack, unpack
+from zosnet.ledger.comet.envelope import MOST_AWAITED, MOST_BYTES, MOST_IN_ENVELOPE, pack, unpack
 from zosnet.ledger.engine.cometbft import front as module
 from zosnet.ledger.engine.cometbft.front import (
     MOST_HURRIED,
@@ -55,7 +55,7 @@ def desk() -> Desk:
 def test_the_largest_portion_fits_into_an_envelope() -> None:
     envelope = pack([bytes(LARGEST)] * PORTION)
     assert len(envelope) <= MOST_BYTES and len(unpack(envelope)) == PORTION <= MOST_IN_ENVELOPE
-    assert SMALL < PORTION
+    assert SMALL == MOST_AWAITED < PORTION
 
 
 def test_small_ones_and_large_ones_are_never_sent_together_and_take_turns(desk: Desk) -> None:

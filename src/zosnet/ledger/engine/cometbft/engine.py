@@ -235,9 +235,9 @@ class Comet:
                     self._wake.wait(self._front.rest() or None)
                 if self._is_stopping:
                     return
-            good = self._judge(portion)
-            if good:
-                self._broadcast(good)
+                awaited = self._front.is_awaited
+            if good := self._judge(portion):
+                self._broadcast(good, pack((signed.raw for signed in good), awaited=awaited))
 
     def _judge(self, portion: list[Waiting]) -> list[SignedTransaction]:
         """Those of a portion that are good, and the receipts of those that are not."""
@@ -273,8 +273,7 @@ class Comet:
             self._front.judged(portion, early, refused, time.monotonic() - started)
         return good
 
-    def _broadcast(self, good: list[SignedTransaction]) -> None:
-        envelope = pack(signed.raw for signed in good)
+    def _broadcast(self, good: list[SignedTransaction], envelope: bytes) -> None:
         ends = time.monotonic() + GIVE_UP_S / 2
         while not self._is_stopping:
             try:
@@ -337,6 +336,7 @@ class Comet:
             )
             with self._wake:
                 self._front.give_up(nobody_knows, GIVE_UP_S)
+                self._wake.notify_all()  # there is room for others now, perhaps
                 if self._committed <= self._headers.top() and not self._is_stopping:
                     self._wake.wait(CHECK_S)
 

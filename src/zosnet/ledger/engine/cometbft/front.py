@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from zosnet.ledger.comet.envelope import MOST_AWAITED
 from zosnet.ledger.engine.interface import Receipt
-from zosnet.ledger.engine.turns import SMALL, Envelope, Turns, Waiting
+from zosnet.ledger.engine.turns import Envelope, Turns, Waiting
 from zosnet.model.errors import ZosnetError
 
 __all__ = ["Front"]
@@ -51,7 +52,7 @@ class Front:
         """One more submission, and whoever had to make room for it: theirs is `BUSY`."""
         envelope = Envelope(len(raws))
         self._since[envelope] = self._clock()
-        return envelope, self._lanes[len(raws) > SMALL].add(envelope, raws)
+        return envelope, self._lanes[len(raws) > MOST_AWAITED].add(envelope, raws)
 
     def portion(self, is_hurried: bool) -> list[Waiting]:
         """Whose turn it is to be judged; empty where nobody's is. All of them are small, or all large."""
@@ -65,7 +66,7 @@ class Front:
 
     def _room(self, is_hurried: bool) -> int:
         if self._lane == 0:
-            return min(SMALL, MOST_SMALL - len(self._sent) + len(self._sent_large))
+            return min(MOST_AWAITED, MOST_SMALL - len(self._sent) + len(self._sent_large))
         if is_hurried and self._clock() < self._rest_until:
             return 0
         most, portion = (MOST_HURRIED, PORTION_HURRIED) if is_hurried else (MOST_LARGE, PORTION)
@@ -86,6 +87,11 @@ class Front:
             lane.put_back(one)
         if refused and self._lane == 1:
             self._rest_until = self._clock() + REST * took_s
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the portion under way is of small submissions."""
+        return self._lane == 0
 
     def is_first(self, one: Waiting) -> bool:
         """Whether nothing that came before it, and names the same account, waits to be judged."""

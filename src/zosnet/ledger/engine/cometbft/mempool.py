@@ -13,10 +13,9 @@ from threading import RLock
 
 from zosnet._core import verify_signatures
 from zosnet.ledger.comet import abci
-from zosnet.ledger.comet.envelope import unpack
+from zosnet.ledger.comet.envelope import is_awaited, unpack
 from zosnet.ledger.encoding import Malformed
 from zosnet.ledger.engine.batch import BatchVerifier
-from zosnet.ledger.engine.turns import SMALL
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.records import AccountRecord, account_key
 from zosnet.ledger.state import Block, Machine, Reader, Result
@@ -114,7 +113,7 @@ class Mempool:
             else:
                 text = text or result.text
                 self._on_refused(signed.id, result)
-        if is_good and len(raws) <= SMALL:
+        if is_good and is_awaited(request.tx):
             self._hurried_until = self._clock() + HURRIED_MS
         return abci.CheckedTx() if is_good else abci.CheckedTx(1, text)
 
@@ -176,13 +175,13 @@ class Mempool:
 
 
 def waiting_in(envelopes: tuple[bytes, ...]) -> list[bytes]:
-    """The transactions of these envelopes, those of small ones first: somebody waits for each of them."""
-    small: list[bytes] = []
-    large: list[bytes] = []
+    """The transactions of these envelopes, those first for which somebody waits."""
+    awaited: list[bytes] = []
+    others: list[bytes] = []
     for envelope in envelopes:
         try:
             raws = unpack(envelope)
         except Malformed:
             continue
-        (small if len(raws) <= SMALL else large).extend(raws)
-    return small + large
+        (awaited if is_awaited(envelope) else others).extend(raws)
+    return awaited + others

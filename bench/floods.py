@@ -5,7 +5,7 @@ A flood is two clients that submit large envelopes, each as soon as it has the r
 
 from __future__ import annotations
 
-import itertools
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def beside_floods(
     alone = _waits(ways[:2], mine, singles)
     _put(found, "alone", alone, None)
     floods = {
-        "wrong_signatures": itertools.repeat(_wrong(other)),
+        "wrong_signatures": _wrong(other),
         "one_account": iter([operations([other], SIZE, b"%d" % number) for number in range(envelopes)]),
         "thousand_accounts": iter(
             [operations(many, SIZE, b"many%d" % number) for number in range(envelopes)]
@@ -55,9 +55,11 @@ def beside_floods(
     return found
 
 
-def _wrong(wallet: Wallet) -> list[bytes]:
+def _wrong(wallet: Wallet) -> Iterator[list[bytes]]:
+    """Envelopes without end of signatures that look right, and were never seen before."""
     good = wallet.transaction(RotateKeys(wallet.keys), now_ms(), life_ms=3_000_000).raw
-    return [good[:-2] + (int.from_bytes(good[-2:]) ^ 1 + number).to_bytes(2) for number in range(WRONG)]
+    while True:
+        yield [good[:-32] + os.urandom(8) + good[-24:] for _ in range(WRONG)]
 
 
 class _flood:

@@ -95,8 +95,10 @@ def test_after_refusals_the_large_ones_rest_while_somebody_waits(desk: Desk) -> 
     small = desk.submit(1)
     assert [one.envelope for one in desk.send(is_hurried=True)] == [small]
     desk.now += REST * 0.5
-    assert desk.front.rest() == 0 and desk.front.portion(True)
-    assert desk.front.portion(False)
+    assert desk.front.rest() == 0
+    portion = desk.front.portion(True)
+    desk.front.judged(portion, portion[1:], 0, 0.5)
+    assert not desk.front.portion(True) and desk.front.portion(False)
 
 
 def test_what_is_early_waits_for_what_comes_before_it(desk: Desk) -> None:

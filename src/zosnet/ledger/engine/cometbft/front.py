@@ -26,7 +26,8 @@ __all__ = ["Front"]
 MOST_SMALL, MOST_LARGE, MOST_HURRIED = 200, 400, 24
 #: Judged at a time, so that a look at who else has come is never far, and the largest fit into an envelope.
 PORTION, PORTION_HURRIED = 60, 8
-#: So many times as long as a portion with refusals has taken the large ones rest, while somebody waits.
+#: So many times as long as a portion has taken the large ones rest, while somebody waits, where not all of it
+#: was good.
 REST = 3.0
 
 BUSY = Receipt(bytes(32), "busy", "too many transactions are pending: send it again, a little later")
@@ -85,7 +86,7 @@ class Front:
                 lane.decided(one)
         for one in reversed(early):
             lane.put_back(one)
-        if refused and self._lane == 1:
+        if (refused or early) and self._lane == 1:
             self._rest_until = self._clock() + REST * took_s
 
     @property

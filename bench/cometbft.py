@@ -7,7 +7,9 @@
     submit     operations signed on their own, from many accounts, in unsigned envelopes, by a client at each
                validator, for some seconds; a client waits for its envelopes' receipts
     lookup     a record with its proof, over the socket
-    flood      a transaction, while another client sends the same validator wrong signatures without end
+    flood      what somebody waits for, alone and while his validator or another one is flooded: with wrong
+               signatures, with one account's operations, with a thousand accounts'
+    memory     what a node and its application have in memory after it
     idle       what four nodes and their applications use when nothing happens
     restart    the time until a validator that was stopped has caught up
 
@@ -32,8 +34,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from bench.floods import beside_floods
 from bench.ledger import NAMES_EACH, percentile
 from zosnet._core import fold_page
+from zosnet.api.ledger_daemon import SWITCH_S
 from zosnet.cli.ledger_operators import membership_file, signers_of
 from zosnet.ledger.client.desk import Desk
 from zosnet.ledger.client.follower import Follower
@@ -46,13 +50,14 @@ from zosnet.ledger.engine.embedded import now_ms
 from zosnet.ledger.genesis import Genesis, Parameters
 from zosnet.ledger.records import HoldingsRecord, NameRecord, by_length, holdings_key, name_key
 from zosnet.ledger.signature import Signer
-from zosnet.ledger.transaction import GatewayBody, PutGateway, RotateKeys, Stamp
+from zosnet.ledger.transaction import GatewayBody, PutGateway, Stamp
 from zosnet.ledger.tree import Tree
 from zosnet.ledger.wallet import Wallet
 from zosnet.model.errors import ZosnetError
 from zosnet.store.files import write_private
 
 PATIENCE_S = 120.0
+PARTS = ("single", "reserve", "idle", "lookup", "submit", "flood", "memory", "restart")
 
 
 def _signer(number: int) -> Signer:
@@ -170,16 +175,19 @@ class Bench:
             nodes.start(number)
         self._timed("start", nodes.wait_all)
         wallets = self._accounts()
-        self._single(wallets[0], "single", nodes.ways)
-        self._reserve()
-        self._idle()
-        self._lookup()
-        self._submit(wallets)
-        self._flood()
-        usage = nodes.usage()
-        result["application_mb"] = round(max(each[1] for each in usage))
-        result["cometbft_mb"] = round(max(each[3] for each in usage))
-        self._restart()
+        parts: dict[str, Callable[[], None]] = {
+            "single": lambda: self._single(wallets[0], "single", nodes.ways),
+            "reserve": self._reserve,
+            "idle": self._idle,
+            "lookup": self._lookup,
+            "submit": lambda: self._submit(wallets),
+            "flood": self._flood,
+            "memory": self._memory,
+            "restart": self._restart,
+        }
+        for name, part in parts.items():
+            if name in self.arguments.parts:
+                part()
         return result
 
     def _timed(self, name: str, work: Callable[[], object]) -> None:
@@ -193,8 +201,12 @@ class Bench:
             self.result[f"{name}_p{share}_ms"] = round(percentile(taken, share / 100) * 1000, 1)
         print(name, self.result[f"{name}_p50_ms"], self.result[f"{name}_p95_ms"], file=sys.stderr, flush=True)
 
-    def _accounts(self) -> list[Wallet]:
-        wallets = [Wallet(self.nodes.genesis, [_signer(number)]) for number in range(self.arguments.accounts)]
+    def _accounts(self, what: bytes = b"") -> list[Wallet]:
+        signers = [
+            Signer(sha256(what + b"account %d" % number).digest())
+            for number in range(self.arguments.accounts)
+        ]
+        wallets = [Wallet(self.nodes.genesis, [each]) for each in signers]
         now = now_ms()
         raws = [wallet.transaction(wallet.opening(Stamp(wallet.chain, 0)), now).raw for wallet in wallets]
         for start in range(0, len(raws), 200):
@@ -205,25 +217,10 @@ class Bench:
         return wallets
 
     def _flood(self) -> None:
-        way, wallet = self.nodes.ways[0], Wallet(self.nodes.genesis, [_signer(-1)])
-        way.submit([wallet.transaction(wallet.opening(Stamp(wallet.chain, 0)), now_ms()).raw])
-        wallet.done()
-        self._single(wallet, "alone", self.nodes.ways[:1])
-        good = wallet.transaction(RotateKeys(wallet.keys), now_ms()).raw
-        wrong = [good[:-1] + bytes([good[-1] ^ 1 + number % 250]) for number in range(500)]
-        is_over = threading.Event()
-
-        def send() -> None:
-            while not is_over.is_set():
-                way.submit(wrong)
-
-        thread = threading.Thread(target=send)
-        thread.start()
-        try:
-            self._single(wallet, "flooded", self.nodes.ways[:1])
-        finally:
-            is_over.set()
-            thread.join()
+        arguments, wallets = self.arguments, self._accounts(b"flood ")
+        found = beside_floods(self.nodes.ways, wallets, arguments.singles // 2, arguments.flood)
+        self.result |= found
+        print(json.dumps(found), file=sys.stderr, flush=True)
 
     def _single(self, wallet: Wallet, name: str, ways: list[HttpTransport]) -> None:
         final = []
@@ -321,6 +318,11 @@ class Bench:
         self._spread("envelope", taken)
         print("operations a second:", self.result["operations_a_second"], file=sys.stderr, flush=True)
 
+    def _memory(self) -> None:
+        usage = self.nodes.usage()
+        self.result["application_mb"] = round(max(each[1] for each in usage))
+        self.result["cometbft_mb"] = round(max(each[3] for each in usage))
+
     def _restart(self) -> None:
         self.nodes.stop(0)
         height = self.nodes.ways[1].status()["height"]
@@ -339,6 +341,8 @@ def main() -> int:
     parser.add_argument("--names", type=int, default=1_000_000)
     parser.add_argument("--accounts", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
+    parser.add_argument("--flood", type=int, default=16, help="envelopes of a thousand made for each flood")
     parser.add_argument("--singles", type=int, default=100)
     parser.add_argument("--reserves", type=int, default=20)
     parser.add_argument("--idle", type=float, default=20.0)
@@ -348,6 +352,7 @@ def main() -> int:
         "--expected", type=int, default=1500, help="operations a second that are signed ahead"
     )
     arguments = parser.parse_args()
+    sys.setswitchinterval(SWITCH_S)  # or a client that floods keeps the one that waits from its turn
     directory = Path(tempfile.mkdtemp(prefix="zosnet-bench-"))
     nodes = Validators(directory, arguments.validators)
     try:

@@ -1,32 +1,54 @@
 """Somebody who floods a ledger: a process that sends envelopes without end, and looks at no answer.
 
-Requests are made beforehand, so that the flood takes the ledger's time and next to none of the machine's.
+Requests of good transactions are made beforehand, so that the flood takes the ledger's time and next to none of the
+machine's. Wrong signatures are made as they go, so that none was ever seen before.
 """
 
 from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
+from typing import Generic, TypeVar
 
-__all__ = ["flooding"]
+__all__ = ["Shared", "flooding"]
 
 #: Connections that send at once.
 AT_ONCE = 2
+#: Wrong signatures in one envelope.
+WRONG = 500
+
+
+T = TypeVar("T")
+
+
+class Shared(Generic[T]):
+    """One iterator for several threads."""
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self._items, self._lock = iter(items), Lock()
+
+    def __iter__(self) -> Shared[T]:
+        return self
+
+    def __next__(self) -> T:
+        with self._lock:
+            return next(self._items)
 
 
 @contextmanager
-def flooding(path: Path, envelopes: list[list[bytes]], *, is_endless: bool) -> Iterator[BaseProcess]:
-    """Have these envelopes sent, again and again if the flood is to be endless."""
-    requests = [_request(envelope) for envelope in envelopes]
+def flooding(path: Path, envelopes: list[list[bytes]] | bytes) -> Iterator[BaseProcess]:
+    """Have these envelopes sent; or, of one good transaction, envelopes of it with wrong signatures without end."""
+    requests = envelopes if isinstance(envelopes, bytes) else [_request(each) for each in envelopes]
     context = multiprocessing.get_context("spawn")
     is_ready = context.Event()
-    process = context.Process(target=_send, args=(str(path), requests, is_endless, is_ready), daemon=True)
+    process = context.Process(target=_send, args=(str(path), requests, is_ready), daemon=True)
     process.start()
     try:
         assert is_ready.wait(30)
@@ -45,14 +67,17 @@ def _request(envelope: list[bytes]) -> bytes:
     return head.encode() + body
 
 
-def _send(path: str, requests: list[bytes], is_endless: bool, is_ready: object) -> None:
-    left = iter(requests)
+def _wrong(good: bytes) -> Iterator[bytes]:
+    # The signature is at the end; its last bytes say that it is below the order, so it must be looked at.
+    while True:
+        yield _request([good[:-32] + os.urandom(8) + good[-24:] for _ in range(WRONG)])
+
+
+def _send(path: str, requests: list[bytes] | bytes, is_ready: object) -> None:
+    line = Shared(_wrong(requests) if isinstance(requests, bytes) else iter(requests))
 
     def sender() -> None:
-        while True:
-            request = requests[0] if is_endless else next(left, None)
-            if request is None:
-                return
+        for request in line:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.connect(path)
                 connection.sendall(request)

@@ -10,12 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from zosnet.cli.ledger_operators import membership_file, signers_of
+from zosnet.lab import Host
 from zosnet.ledger.client.transport import HttpTransport
 from zosnet.ledger.comet.founding import Membership, found, introduce
 from zosnet.ledger.engine.interface import Receipt
@@ -59,18 +60,21 @@ def wait_for(what: str, claim: Callable[[], Any], *, within_s: float = PATIENCE_
 
 
 class Node:
-    """One operator's node."""
+    """One operator's node; on a machine of its own where `host` is one of a lab's."""
 
-    def __init__(self, directory: Path, secret: bytes) -> None:
-        self.directory, self.secret = directory, secret
+    def __init__(self, directory: Path, secret: bytes, host: Host | None = None) -> None:
+        self.directory, self.secret, self._host = directory, secret, host
         self.way = HttpTransport(str(directory / "api.sock"), timeout_s=PATIENCE_S)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *more: str, directory: Path | None = None, timing: str = TIMING) -> Node:
         command = [sys.executable, "-m", "tests.ledger.comet_child", str(directory or self.directory)]
+        command += ["--timing", timing, *more]
+        if self._host is not None:
+            command = self._host.namespace.entered(command, str(PROJECT))
         with (self.directory / "child.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, "--timing", timing, *more],
+                command,
                 cwd=PROJECT,
                 env=os.environ | {"ZOSNET_COMETBFT": os.environ.get("ZOSNET_COMETBFT", str(PROGRAM))},
                 stdin=subprocess.DEVNULL,
@@ -122,18 +126,23 @@ class Node:
 
 
 class Cluster:
-    """Some operators' nodes."""
+    """Some operators' nodes, on this machine or each on a host of a lab."""
 
-    def __init__(self, directory: Path, count: int) -> None:
+    def __init__(self, directory: Path, count: int, hosts: Sequence[Host] = ()) -> None:
         secrets = [bytes([number + 1]) * 32 for number in range(count)]
         begins = now_ms()
+        addresses = [f"{each.ends[0].ipv4}:26656" for each in hosts]
+        addresses = addresses or [f"127.0.0.1:{port}" for port in free_ports(count)]
         words = [
-            introduce(*signers_of(secret), f"127.0.0.1:{port}", begins)
-            for secret, port in zip(secrets, free_ports(count), strict=True)
+            introduce(*signers_of(secret), address, begins)
+            for secret, address in zip(secrets, addresses, strict=True)
         ]
         self.membership: Membership = found(words, "test", Parameters(stamp_bits=0, objects=60_000))
         self.genesis: Genesis = self.membership.genesis
-        self.nodes = [Node(directory / f"n{number}", secret) for number, secret in enumerate(secrets)]
+        self.nodes = [
+            Node(directory / f"n{number}", secret, hosts[number] if hosts else None)
+            for number, secret in enumerate(secrets)
+        ]
         for node in self.nodes:
             node.directory.mkdir(mode=0o700, parents=True)
             key = node.directory / "operator.key"
@@ -194,8 +203,8 @@ def claim(node: Node, wallet: Wallet, number: int) -> Receipt:
 
 
 @contextmanager
-def running(directory: Path, count: int) -> Iterator[Cluster]:
-    cluster = Cluster(directory, count)
+def running(directory: Path, count: int, hosts: Sequence[Host] = ()) -> Iterator[Cluster]:
+    cluster = Cluster(directory, count, hosts)
     try:
         cluster.start()
         yield cluster

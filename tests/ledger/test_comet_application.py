@@ -17,7 +17,9 @@ from zosnet.ledger.comet.envelope import MOST_IN_BLOCK, pack
 from zosnet.ledger.comet.signed import chain_name
 from zosnet.ledger.encoding import decode
 from zosnet.ledger.engine.cometbft import application as module
+from zosnet.ledger.engine.cometbft import mempool
 from zosnet.ledger.engine.cometbft.application import Application, Done
+from zosnet.ledger.engine.cometbft.mempool import HURRIED_MS, PATIENT
 from zosnet.ledger.engine.database import KEPT_ROOTS, Database, Snapshot
 from zosnet.ledger.genesis import Genesis, Switch
 from zosnet.ledger.header import SignedHeader
@@ -61,8 +63,9 @@ class Driver:
     def height(self) -> int:
         return self.application.kept.height + 1
 
-    def check(self, *signed: SignedTransaction, kind: int = 0) -> abci.CheckedTx:
-        return self.application.check(abci.CheckTx(pack(each.raw for each in signed), kind))
+    def check(self, *signed: SignedTransaction, kind: int = 0, awaited: bool = False) -> abci.CheckedTx:
+        envelope = pack((each.raw for each in signed), awaited=awaited)
+        return self.application.mempool.check(abci.CheckTx(envelope, kind))
 
     def prepare(self, *envelopes: bytes, room: int = 1 << 20) -> tuple[bytes, ...]:
         request = abci.PrepareProposal(room, envelopes, self.height, self.time)
@@ -163,8 +166,38 @@ def test_a_proposal_has_no_more_than_fits(driver: Driver, monkeypatch: pytest.Mo
     room = sum(len(raw) + 6 for raw in raws[:10])
     assert driver.prepare(pack(raws), room=room) == tuple(raws[:10])
     assert not driver.is_accepted(*[raws[0]] * (MOST_IN_BLOCK + 1))
-    monkeypatch.setattr(module, "MOST_IN_BLOCK", 7)
+    monkeypatch.setattr(module, "LONG_BLOCK", 7)
     assert driver.prepare(pack(raws[:4]), pack(raws[4:])) == tuple(raws[:7])
+
+
+def test_blocks_are_short_while_somebody_waits_who_has_sent_little(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HURRIED_BLOCK", 4)
+    many, few = driver.claims(driver.wallet(1), 20), driver.claims(driver.wallet(2), 2)
+    forged = SignedTransaction.parse(few[0].raw[:-1] + bytes([few[0].raw[-1] ^ 1]))
+    assert driver.check(*many).code == 0 and driver.check(forged, awaited=True).code == 1
+    waiting = [pack(each.raw for each in many), pack((each.raw for each in few), awaited=True)]
+    assert len(driver.prepare(*waiting)) == 22
+    assert driver.check(*few, awaited=True).code == 0
+    proposed = driver.prepare(*waiting)
+    assert proposed == tuple(each.raw for each in [*few, *many[:2]])
+    driver.block(*proposed)
+    driver.now += HURRIED_MS
+    assert driver.prepare(*waiting) == tuple(each.raw for each in many[2:])
+
+
+def test_what_comes_after_a_block_is_judged_on_top_of_all_that_waits(driver: Driver) -> None:
+    one, two, three = driver.claims(driver.wallet(1), 3)
+    mempool = driver.application.mempool
+    assert mempool.admit(one).is_done and mempool.admit(two).is_done
+    driver.block(one.raw)
+    # Nobody has asked for `two` again yet.
+    assert mempool.admit(three).is_done
+    for _ in range(PATIENT + 1):
+        driver.block()
+    # Nor ever did, so it isn't in the mempool any more.
+    assert mempool.admit(three).reason == "nonce"
 
 
 def test_what_a_round_did_not_decide_leaves_nothing(driver: Driver) -> None:
@@ -206,8 +239,8 @@ def test_what_may_wait_goes_ahead_of_the_blocks_and_back(driver: Driver) -> None
     assert driver.check(three, kind=abci.RECHECK).code == 0
     driver.block(two.raw, three.raw)
     assert driver.check(one, two, kind=abci.RECHECK).code == 1
-    assert driver.application.check(abci.CheckTx(b"nonsense")).code == 1
-    assert driver.application.check(abci.CheckTx(pack([b"nonsense"]))).code == 1
+    assert driver.application.mempool.check(abci.CheckTx(b"nonsense")).code == 1
+    assert driver.application.mempool.check(abci.CheckTx(pack([b"nonsense"]))).code == 1
 
 
 def test_what_comes_before_the_block_that_it_follows_waits_for_it(driver: Driver) -> None:
@@ -232,22 +265,22 @@ def test_what_never_can_be_carried_out_doesnt_wait_for_long(driver: Driver) -> N
 
 def test_a_signature_is_verified_once_from_the_first_look_to_the_block(driver: Driver) -> None:
     a = driver.wallet(1)
-    checked = driver.application.verifier.checked
+    checked = driver.application.mempool.verifier.checked
     claims = driver.claims(a, 10)
     for each in claims:
-        assert driver.application.admit(each).is_done
+        assert driver.application.mempool.admit(each).is_done
     assert driver.check(*claims).code == 0
     proposed = driver.prepare(pack(each.raw for each in claims))
     assert driver.is_accepted(*proposed)
     driver.block(*proposed)
     assert driver.check(*claims, kind=abci.RECHECK).code == 1
-    assert driver.application.verifier.checked == checked + 10
+    assert driver.application.mempool.verifier.checked == checked + 10
 
 
 def test_what_waits_is_capped(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_PENDING", 5)
+    monkeypatch.setattr(mempool, "MOST_PENDING", 5)
     claims = driver.claims(driver.wallet(1), 6)
-    assert [driver.application.admit(each).reason for each in claims] == ["", "", "", "", "", "busy"]
+    assert [driver.application.mempool.admit(each).reason for each in claims] == ["", "", "", "", "", "busy"]
 
 
 def test_rules_that_are_not_known_yet_stop_the_node_with_a_remedy(tmp_path: Path) -> None:

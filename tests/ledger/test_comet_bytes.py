@@ -13,7 +13,14 @@ from tests.ledger.chain import genesis_of
 from tests.ledger.test_fuzz import bent
 
 from zosnet.ledger.comet import abci
-from zosnet.ledger.comet.envelope import MOST_BYTES, MOST_IN_ENVELOPE, pack, unpack
+from zosnet.ledger.comet.envelope import (
+    MOST_AWAITED,
+    MOST_BYTES,
+    MOST_IN_ENVELOPE,
+    is_awaited,
+    pack,
+    unpack,
+)
 from zosnet.ledger.comet.founding import Introduction, Membership, address_of, found, introduce
 from zosnet.ledger.comet.protobuf import decode, encode, read_varint, varint
 from zosnet.ledger.encoding import Malformed
@@ -110,23 +117,26 @@ def test_answers_have_the_numbers_that_cometbft_reads() -> None:
         abci.read_requests(varint(1 << 40))
 
 
-@given(st.lists(st.binary(min_size=1, max_size=100), min_size=1, max_size=20))
-def test_an_envelope_is_read_back(raws: list[bytes]) -> None:
-    assert unpack(pack(raws)) == raws
+@given(st.lists(st.binary(min_size=1, max_size=100), min_size=1, max_size=20), st.booleans())
+def test_an_envelope_is_read_back(raws: list[bytes], awaited: bool) -> None:
+    raws = raws[:MOST_AWAITED] if awaited else raws
+    envelope = pack(raws, awaited=awaited)
+    assert unpack(envelope) == raws and is_awaited(envelope) == awaited
 
 
 @settings(max_examples=300)
-@given(bent([pack([b"one", b"two"])]) | st.binary(max_size=60))
+@given(bent([pack([b"one", b"two"]), pack([b"one"], awaited=True)]) | st.binary(max_size=60))
 def test_a_bent_envelope_is_refused_or_is_what_it_says(raw: bytes) -> None:
     try:
-        assert pack(unpack(raw)) == raw
+        assert pack(unpack(raw), awaited=is_awaited(raw)) == raw
     except Malformed:
         pass
 
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"\x01", b"\x02\x00\x00\x00\x01a", pack([b""]), pack([b"a"] * (MOST_IN_ENVELOPE + 1)),
+    [b"", b"\x01", b"\x03\x00\x00\x00\x01a", pack([b""]), pack([b"a"] * (MOST_IN_ENVELOPE + 1)),
+     pack([b"a"] * (MOST_AWAITED + 1), awaited=True),
      pack([bytes(LARGEST + 1)]), pack([bytes(LARGEST)] * (MOST_BYTES // LARGEST + 1)), pack([b"ab"])[:-1]],
 )  # fmt: skip
 def test_envelopes_have_limits(raw: bytes) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import random
 import shutil
-import signal
 import subprocess
 import threading
 import time
@@ -15,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.ledger.comet import PATIENCE_S, TIMING, Cluster, Node, claim, free_ports, now_ms, running, wait_for
+from tests.ledger.comet import TIMING, Cluster, Node, claim, free_ports, now_ms, running, wait_for
 
 from zosnet.cli.main import main
 from zosnet.ledger.client.desk import Desk
@@ -25,15 +22,10 @@ from zosnet.ledger.engine.cometbft.home import Timing
 from zosnet.ledger.engine.interface import Receipt
 from zosnet.ledger.records import name_key
 from zosnet.ledger.replay import replay
-from zosnet.ledger.signature import Signer
-from zosnet.ledger.transaction import ClaimDomain, Stamp
-from zosnet.ledger.wallet import Wallet
+from zosnet.ledger.transaction import ClaimDomain
 from zosnet.model.errors import HostError, ZosnetError
 
 pytestmark = pytest.mark.slow
-
-#: More kill points for `make soak`.
-KILLS = int(os.environ.get("ZOSNET_LEDGER_KILLS", "0"))
 
 
 @pytest.fixture(scope="module")
@@ -195,29 +187,6 @@ def test_two_of_four_are_killed_and_nothing_goes_on_without_them(four: Cluster) 
     four.agree(*four.nodes[:3])
 
 
-def test_two_against_two_stand_still_and_go_on_when_they_meet(four: Cluster) -> None:
-    wallet = four.account(four.nodes[0])
-    stopped = [pid for node in four.nodes[2:] for pid in _processes(node)]
-    assert len(stopped) == 4
-    try:
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
-        height = four.nodes[0].height
-        time.sleep(3 * int(TIMING.split(",")[-1]) / 1000)
-        assert four.nodes[0].height <= height + 1
-    finally:
-        for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
-    assert claim(four.nodes[0], wallet, 1).is_done
-    four.agree()
-
-
-def _processes(node: Node) -> list[int]:
-    assert node.process is not None
-    children = Path(f"/proc/{node.process.pid}/task").glob("*/children")
-    return [node.process.pid, *(int(pid) for each in children for pid in each.read_text().split())]
-
-
 def test_proposals_that_lie_are_rejected(four: Cluster) -> None:
     liar, honest = four.nodes[3], four.nodes[0]
     liar.stop()
@@ -294,52 +263,3 @@ def test_a_full_disk_stops_one_and_loses_nothing(four: Cluster, tmp_path: Path) 
         shutil.rmtree(small.directory)
         shutil.copytree(mounted.directory, small.directory, ignore=shutil.ignore_patterns("*.sock"))
         subprocess.run(["umount", str(place)], check=True)
-
-
-# One operator alone, killed at each step.
-
-STEPS = ["Info", "InitChain", "CheckTx", "PrepareProposal", "ProcessProposal", "FinalizeBlock", "Commit"]
-POINTS = [
-    *(f"{when} {step}" for step in STEPS for when in ("before", "after")),
-    "before-write", "between-writes", "before-commit", "after-commit",
-]  # fmt: skip
-
-
-def test_killed_at_every_step_nothing_final_is_lost_and_nothing_forks(tmp_path: Path) -> None:
-    alone = Cluster(tmp_path, 1)
-    (node,) = alone.nodes
-    first = [point for point in POINTS if "InitChain" in point]
-    later = [point for point in POINTS if point not in first]
-    draw = random.Random(1)
-    more = [(draw.choice(later), draw.randrange(1, 9)) for _ in range(KILLS)]
-    final: list[Receipt] = []
-    numbers = itertools.count(1)
-    for point, count in [*((each, 1) for each in first + later), *more]:
-        node.start("--kill", point, str(count))
-        assert node.process is not None
-        ends = time.monotonic() + PATIENCE_S
-        while node.process.poll() is None:
-            assert time.monotonic() < ends, (point, node.log())
-            try:
-                final += _push(alone, node, next(numbers))
-            except ZosnetError:
-                time.sleep(0.02)  # it is not there yet, or died while we waited: nobody was told of anything
-        assert node.died() == -signal.SIGKILL, (point, node.log())
-    node.start()
-    try:
-        final += alone.wait("it is back", lambda: _push(alone, node, next(numbers)))
-        for receipt in final:
-            assert receipt.is_done and node.way.find(receipt.id) == receipt.height
-        height = alone.agree()
-        blocks = [node.way.block(each) for each in range(1, height + 1)]
-        assert len(list(replay(alone.genesis, [(b.header, b.transactions) for b in blocks if b]))) == height
-    finally:
-        node.stop()
-
-
-def _push(cluster: Cluster, node: Node, number: int) -> list[Receipt]:
-    """An account of its own and a claim of it, so that nothing hangs on what became of those before."""
-    wallet = Wallet(cluster.genesis, [Signer(number.to_bytes(32))])
-    opening = wallet.transaction(wallet.opening(Stamp(wallet.chain, 0)), now_ms())
-    wallet.done()
-    return node.way.submit([opening.raw, wallet.transaction(ClaimDomain("d.example"), now_ms()).raw])

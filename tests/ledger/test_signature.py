@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zosnet._core import is_point, verify_signatures
+from zosnet.ledger.engine import batch
 from zosnet.ledger.engine.batch import BatchVerifier
 from zosnet.ledger.signature import FIELD, ORDER, Signer, Verifier, verify
 
@@ -181,8 +182,17 @@ def test_what_was_judged_beforehand_is_not_judged_again() -> None:
     check.prepare([known, (signer.public, b"bad", bad), known])
     assert check(signer.public, b"good", good) and not check(signer.public, b"bad", bad)
     assert check.checked == 2
-    check.prepare([known])
-    assert check.checked == 2 and not check(signer.public, b"bad", bad) and check.checked == 3
+    check.prepare([known, (signer.public, b"bad", bad)])
+    assert not check(signer.public, b"bad", bad) and check.checked == 2
+
+
+def test_few_wrong_signatures_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "MOST_BAD", 2)
+    check, key = BatchVerifier(), Signer(bytes(32)).public
+    claims = [(key, b"%d" % number, bytes(64)) for number in range(3)]
+    check.prepare(claims)
+    assert check.unknown(claims) == {check.mark(*claim): claim for claim in claims[:2]}
+    assert not any(check(*claim) for claim in claims)
 
 
 def test_a_signature_is_checked_once() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from zosnet.ledger.comet.signed import parse_signed
@@ -117,13 +120,26 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
+    def __del__(self) -> None:
+        """A thread that ends leaves its connection."""
+        self.close()
+
 
 class HttpTransport:
-    """To the API on the socket at `path`. Each request is one connection."""
+    """To the API on the socket at `path`. The questions of a thread share a connection, which saves time.
+
+    A submission has one of its own: where that breaks nobody knows what became of it, and it isn't sent anew.
+    """
 
     def __init__(self, path: str, timeout_s: float = 30.0) -> None:
         self.path = path
         self._timeout = timeout_s
+        self._local = threading.local()
+
+    def close(self) -> None:
+        """Give this thread's connection back. There is another one with the next question."""
+        if kept := self._local.__dict__.pop("connection", None):
+            kept.close()
 
     def is_running(self) -> bool:
         """Whether a ledger answers."""
@@ -146,7 +162,7 @@ class HttpTransport:
     def submit(self, transactions: list[bytes]) -> list[Receipt]:
         """Wait for the receipts."""
         body = {"transactions": [raw.hex() for raw in transactions]}
-        found = self._ask("POST", "/v1/ledger/transactions", body)
+        found = self._ask("POST", "/v1/ledger/transactions", body, is_question=False)
         return [
             Receipt(_hex(each, "id"), each["reason"], each["text"], each["height"], each["epoch"])
             for each in found["receipts"]
@@ -201,13 +217,11 @@ class HttpTransport:
         finally:
             connection.close()
 
-    def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        connection = UnixConnection(self.path, self._timeout)
+    def _ask(self, method: str, path: str, body: Any = None, *, is_question: bool = True) -> Any:
         payload = None if body is None else json.dumps(body).encode()
         try:
-            connection.request(method, path, payload, {"Content-Type": "application/json"} if payload else {})
-            response = connection.getresponse()
-            found = json.loads(response.read())
+            status, answer = self._exchange(method, path, payload, is_question)
+            found = json.loads(answer)
         except (FileNotFoundError, ConnectionRefusedError):
             raise NoLedger(
                 f"no ledger answers at {self.path}", remedy="start one with `zosnet ledger dev`"
@@ -216,13 +230,36 @@ class HttpTransport:
             raise HostError(f"the ledger at {self.path} broke off: {error}") from None
         except ValueError:
             raise PeerError("the ledger speaks nonsense: that is not JSON") from None
-        finally:
-            connection.close()
-        if response.status == 404:
+        if status == 404:
             return None
-        if response.status >= 400:
+        if status >= 400:
             raise _failure(found.get("error", {}))
         return found
+
+    def _exchange(
+        self, method: str, path: str, payload: bytes | None, is_question: bool
+    ) -> tuple[int, bytes]:
+        kept: UnixConnection | None = self._local.__dict__.pop("connection", None) if is_question else None
+        if kept is not None:
+            with suppress(ConnectionError, http.client.HTTPException):  # it was closed while it was idle
+                return self._once(kept, method, path, payload, is_question)
+        return self._once(UnixConnection(self.path, self._timeout), method, path, payload, is_question)
+
+    def _once(
+        self, connection: UnixConnection, method: str, path: str, payload: bytes | None, is_kept: bool
+    ) -> tuple[int, bytes]:
+        try:
+            connection.request(method, path, payload, {"Content-Type": "application/json"} if payload else {})
+            response = connection.getresponse()
+            answer = response.read()
+        except BaseException:
+            connection.close()
+            raise
+        if is_kept:
+            self._local.connection = connection
+        else:
+            connection.close()
+        return response.status, answer
 
 
 def _failure(error: dict[str, Any]) -> ZosnetError:
@@ -245,6 +282,7 @@ def _decoded(kind: type[T], raw: bytes) -> T:
         raise PeerError(f"the ledger speaks nonsense: {error}") from None
 
 
+@lru_cache(maxsize=4)  # many questions in a row are answered as of the same one
 def _header(raw: bytes) -> SignedHeader:
     try:
         return parse_signed(raw)

@@ -11,19 +11,19 @@ back after each, and CometBFT asks again about all that still waits.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from zosnet._core import fold_page
 from zosnet.ledger.comet import abci
-from zosnet.ledger.comet.envelope import MOST_IN_BLOCK, unpack
+from zosnet.ledger.comet.envelope import MOST_IN_BLOCK
 from zosnet.ledger.encoding import U64, Bytes32, Malformed, decode, encode
+from zosnet.ledger.engine.cometbft.mempool import Mempool, waiting_in
 from zosnet.ledger.engine.database import Change, Changes, Database
 from zosnet.ledger.engine.embedded import now_ms
 from zosnet.ledger.engine.undo import pack
 from zosnet.ledger.genesis import Genesis
-from zosnet.ledger.records import AccountRecord, account_key
-from zosnet.ledger.signature import Verifier
 from zosnet.ledger.state import Block, Machine, Result, UnknownRules
 from zosnet.ledger.transaction import SignedTransaction
 from zosnet.ledger.tree import EMPTY, Before, Tree
@@ -31,15 +31,14 @@ from zosnet.model.errors import HostError
 
 __all__ = ["Application", "Done", "Kept"]
 
-#: Transactions that wait, so that a flooded validator's mempool stays small. A guess: some seconds of work.
-MOST_PENDING = 10_000
 MALFORMED = "malformed"
-#: About 2 KB each. A guess: some blocks' worth.
-MOST_PARSED = 5000
+#: A proposal has so many transactions, and fewer while somebody waits who has sent little. Measured: see
+#: docs/benchmarks.md.
+LONG_BLOCK, HURRIED_BLOCK = 400, 48
+#: CometBFT counts a transaction's field in the block as well: its tag and its length.
+FRAME = 6
 #: Of the tree, in memory: the three upper levels, 4369 pages, and some below. Some 0.7 KB each.
 PAGES = 20_000
-#: Blocks that a transaction waits for which can't be carried out yet.
-PATIENT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +98,9 @@ class Application:
         self.lock = threading.RLock()
         self._genesis, self._database, self._chain_name = genesis, database, chain_name
         self._clock, self._hook = clock, hook
-        self._on_done, self._on_refused, self._on_misbehavior = on_done, on_refused, on_misbehavior
-        self.verifier = Verifier(limit=50_000)
-        self._machine = Machine(genesis, database, self.verifier, cache=10_000)
+        self._on_done, self._on_misbehavior = on_done, on_misbehavior
+        self.mempool = Mempool(genesis, database, self.lock, clock, on_refused)
+        self._machine = Machine(genesis, database, self.mempool.verifier, cache=10_000)
         self._tree = Tree(database.page, fold=fold_page, cache=PAGES)
         head = database.head()
         self.kept = Kept(0, genesis.time_ms, genesis.chain, EMPTY) if head is None else decode(Kept, head[1])
@@ -110,12 +109,8 @@ class Application:
                 "the ledger's state is not that of its last block", remedy="restore the file from a copy"
             )
         self._carried: _Carried | None = None
-        self._ahead = Machine(genesis, database, self.verifier, cache=10_000)
-        self._waiting: set[bytes] = set()
-        self._early: dict[bytes, int] = {}
-        self._parsed: dict[bytes, SignedTransaction] = {}
-        self._done: frozenset[bytes] = frozenset()
-        self._look_ahead()
+        with _known_rules():
+            self.mempool.begin(self._next())
 
     def handle(self, request: object) -> object:
         """The answer to one request. Whatever is raised must end CometBFT before it goes on."""
@@ -128,7 +123,7 @@ class Application:
     def _answer(self, request: object) -> object:
         match request:
             case abci.CheckTx():
-                return self.check(request)
+                return self.mempool.check(request)
             case abci.PrepareProposal():
                 return self.prepare(request)
             case abci.ProcessProposal():
@@ -160,86 +155,13 @@ class Application:
             )
         return abci.InitialState(self.kept.root)
 
-    # What may wait.
-
-    def admit(self, signed: SignedTransaction) -> Result:
-        """Judge a transaction against what is kept and what waits already; it waits where it is good."""
-        with self.lock:
-            identity = signed.id
-            if identity in self._waiting:
-                return Result()
-            if len(self._waiting) >= MOST_PENDING:
-                return Result("busy", "too many transactions are pending")
-            result = self._ahead.apply(signed)
-            if result.is_done:
-                self._waiting.add(identity)
-            return result
-
-    def check(self, request: abci.CheckTx) -> abci.CheckedTx:
-        """An envelope may wait while anything in it is good, or may become so in a moment."""
-        try:
-            raws = unpack(request.tx)
-        except Malformed as error:
-            return abci.CheckedTx(1, str(error))
-        is_good, text = False, ""
-        for raw in raws:
-            if raw in self._done:
-                continue
-            try:
-                signed = self._parse(raw)
-            except Malformed as error:
-                text = text or str(error)
-                continue
-            result = self.admit(signed)
-            if result.is_done or not self._is_hopeless(signed, result):
-                is_good = True
-            else:
-                text = text or result.text
-                self._on_refused(signed.id, result)
-        return abci.CheckedTx() if is_good else abci.CheckedTx(1, text)
-
-    def _is_hopeless(self, signed: SignedTransaction, result: Result) -> bool:
-        """Whether a refusal is for good.
-
-        Another operator may be a block ahead of us: what follows on that block comes here before the block
-        does, and is sent only once. So it waits for PATIENT more blocks, and its reasons with it.
-        """
-        if result.reason in {"signature", "chain", "expired", "busy"}:
-            return True
-        account: AccountRecord | None = self._ahead.read(account_key(signed.transaction.account))
-        if account is not None and signed.transaction.nonce <= account.nonce:
-            return True  # it, or another in its place, is in a block already, or goes before it
-        identity, height = signed.id, self.kept.height
-        if identity not in self._early and len(self._early) >= MOST_PENDING:
-            return True
-        return height >= self._early.setdefault(identity, height) + PATIENT
-
-    def _look_ahead(self) -> None:
-        """Nothing waits, and what is kept is the state."""
-        height = self.kept.height
-        self._waiting.clear()
-        # What still waits is asked for after each block: what is older than this doesn't.
-        self._early = {key: since for key, since in self._early.items() if since + 2 * PATIENT > height}
-        self._ahead.abandon()
-        now = max(self._clock(), self.kept.time_ms)
-        _begin(self._ahead, Block(height + 1, now, self.kept.hash))
-
-    def _parse(self, raw: bytes) -> SignedTransaction:
-        """Read a transaction, once for all its comings: to wait, to be proposed, to be voted on."""
-        found = self._parsed.get(raw)
-        if found is None:
-            found = SignedTransaction.parse(raw)
-            if len(self._parsed) >= MOST_PARSED:
-                self._parsed.pop(next(iter(self._parsed)))
-            self._parsed[raw] = found
-        return found
-
     # Blocks.
 
     def prepare(self, request: abci.PrepareProposal) -> abci.PreparedProposal:
         """The next block of what waits: each transaction that is good now, in order, as far as they fit."""
-        taken = self._fitting(request.txs, request.max_tx_bytes)
-        carried = self._carry_out(self._block(request.height, request.time), taken, only_good=True)
+        most = HURRIED_BLOCK if self.mempool.is_hurried else LONG_BLOCK
+        block, room = self._block(request.height, request.time), _Room(request.max_tx_bytes, most)
+        carried = self._carry_out(block, waiting_in(request.txs), room)
         return abci.PreparedProposal(carried.txs)
 
     def process(self, request: abci.ProcessProposal) -> abci.Verdict:
@@ -274,9 +196,9 @@ class Application:
         self._tree.settle()
         self.kept = kept
         judged = zip(carried.txs, carried.results, strict=True)
-        self._done = frozenset(raw for raw, result in judged if result.is_done)
-        self._ahead.forget(carried.records)
-        self._look_ahead()
+        done = frozenset(raw for raw, result in judged if result.is_done)
+        with _known_rules():
+            self.mempool.go_on(self._next(), done, carried.records)
         self._on_done(Done(kept, carried.epochs, tuple(carried.records)))
         return abci.Committed()
 
@@ -295,60 +217,87 @@ class Application:
             )
         return Block(height, (time or abci.Time()).ms, self.kept.hash)
 
+    def _next(self) -> Block:
+        """The next block as it would be now, for what may wait."""
+        kept = self.kept
+        return Block(kept.height + 1, max(self._clock(), kept.time_ms), kept.hash)
+
     def _carried_out(self, block: Block, txs: tuple[bytes, ...]) -> _Carried:
         """The block with these transactions: it has been carried out already, or is now."""
         carried = self._carried
         if carried is not None and (carried.block, carried.txs) == (block, txs):
             return carried
-        return self._carry_out(block, txs, only_good=False)
+        return self._carry_out(block, txs)
 
-    def _carry_out(self, block: Block, raws: Iterable[bytes], *, only_good: bool) -> _Carried:
+    def _carry_out(self, block: Block, raws: Iterable[bytes], room: _Room | None = None) -> _Carried:
+        """Carry a block out: all of it, or, with `room`, what is good and fits."""
         self._carried = None
         self._machine.abandon()
         self._tree.abandon()
-        _begin(self._machine, block)
+        with _known_rules():
+            self._machine.begin(block)
         txs: list[bytes] = []
         results: list[Result] = []
         epochs: dict[bytes, int] = {}
-        for raw in raws:
-            try:
-                signed = self._parse(raw)
-            except Malformed as error:
-                result = Result(MALFORMED, str(error))
+        for raw, signed in self._read(raws):
+            if room is not None and not room.is_left(raw):
+                break
+            if isinstance(signed, Malformed):
+                result = Result(MALFORMED, str(signed))
             else:
                 result = self._machine.apply(signed)
                 if result.is_done:
                     epochs[signed.id] = result.epoch
-            if result.is_done or not only_good:
+            if result.is_done or room is None:
                 txs.append(raw)
                 results.append(result)
+                if room is not None:
+                    room.take(raw)
         records = self._machine.end()
         root, pages = self._tree.update(records)
         before = self._tree.before
         self._carried = _Carried(block, tuple(txs), results, epochs, records, root, pages, before)
         return self._carried
 
-    @staticmethod
-    def _fitting(envelopes: tuple[bytes, ...], limit: int) -> list[bytes]:
-        """The transactions of these envelopes, as many as a block may have."""
-        found: list[bytes] = []
-        size = 0
-        for envelope in envelopes:
+    def _read(self, raws: Iterable[bytes]) -> list[tuple[bytes, SignedTransaction | Malformed]]:
+        """A block's transactions, or what is wrong with them. What never waited here is verified now."""
+        found: list[tuple[bytes, SignedTransaction | Malformed]] = []
+        new: list[SignedTransaction] = []
+        for raw in raws:
+            is_new = not self.mempool.is_parsed(raw)
             try:
-                raws = unpack(envelope)
-            except Malformed:
+                signed = self.mempool.parse(raw)
+            except Malformed as error:
+                found.append((raw, error))
                 continue
-            for raw in raws:
-                # CometBFT counts the field's tag and length as well: at most 6 bytes.
-                size += len(raw) + 6
-                if size > limit or len(found) >= MOST_IN_BLOCK:
-                    return found
-                found.append(raw)
+            found.append((raw, signed))
+            if is_new:
+                new.append(signed)
+        self.mempool.verifier.prepare(claim for signed in new for claim in self._machine.claims(signed))
         return found
 
 
-def _begin(machine: Machine, block: Block) -> None:
+@dataclass(slots=True)
+class _Room:
+    """What a block may still have."""
+
+    size: int
+    count: int
+
+    def is_left(self, raw: bytes) -> bool:
+        """Whether there is room for this transaction."""
+        return self.count > 0 and len(raw) + FRAME <= self.size
+
+    def take(self, raw: bytes) -> None:
+        """The block has it."""
+        self.size -= len(raw) + FRAME
+        self.count -= 1
+
+
+@contextmanager
+def _known_rules() -> Iterator[None]:
+    """Raises HostError where a block wants rules that this version of zosnet doesn't have."""
     try:
-        machine.begin(block)
+        yield
     except UnknownRules as error:
         raise HostError(str(error), remedy="install a newer zosnet") from None

@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
 from zosnet.ledger.client.comet import fetch
 from zosnet.ledger.comet.abci import Misbehavior
-from zosnet.ledger.comet.envelope import MOST_BYTES, MOST_IN_ENVELOPE, pack
+from zosnet.ledger.comet.envelope import pack
 from zosnet.ledger.comet.signed import chain_name
 from zosnet.ledger.encoding import Malformed, encode
 from zosnet.ledger.engine.cometbft.application import Application, Done
+from zosnet.ledger.engine.cometbft.front import BUSY, Front
 from zosnet.ledger.engine.cometbft.headers import Headers
 from zosnet.ledger.engine.cometbft.home import Home
-from zosnet.ledger.engine.cometbft.pending import Pending, Submission
 from zosnet.ledger.engine.cometbft.process import Supervisor
 from zosnet.ledger.engine.cometbft.rpc import Rpc
 from zosnet.ledger.engine.cometbft.server import Server
@@ -33,6 +32,7 @@ from zosnet.ledger.engine.embedded import MOST_QUERIED, now_ms
 from zosnet.ledger.engine.events import Events
 from zosnet.ledger.engine.interface import Answer, Block, Event, Receipt, Status
 from zosnet.ledger.engine.lock import lock
+from zosnet.ledger.engine.turns import Waiting
 from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.state import Result
 from zosnet.ledger.transaction import SignedTransaction
@@ -40,9 +40,6 @@ from zosnet.model.errors import HostError, UsageError
 
 __all__ = ["Comet"]
 
-MOST_PENDING = 20_000
-#: A wrong signature costs as much as a good one: so many end a turn, and others have theirs.
-MOST_WRONG_SIGNATURES = 4
 #: After this long without a block of it nobody knows what becomes of a transaction. A guess.
 GIVE_UP_S = 25.0
 #: A query waits this long for the header that proves the newest state; it comes within two blocks.
@@ -95,10 +92,8 @@ class Comet:
         self._reading = threading.Lock()
         self._rpc = Rpc(home.rpc)
         self._supervisor = Supervisor(program, home.directory, home.rpc, self._on_end)
-        self._pending = Pending()
-        self._queue: deque[Submission] = deque()
-        self._queued = 0
-        self._wake = threading.Condition()
+        self._front = Front(time.monotonic)
+        self._wake = threading.Condition()  # guards the front
         self._proven = threading.Condition()
         self._committed = self.application.kept.height
         self._changed: dict[int, tuple[bytes, ...]] = {}
@@ -130,10 +125,8 @@ class Comet:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
-        stopping = HostError("the ledger is stopping")
-        self._pending.fail(stopping)
-        for submission in self._queue:
-            submission.fail(stopping)
+        with self._wake:
+            self._front.give_up(HostError("the ledger is stopping"))
         for each in list(self._subscribers):
             each.close()
         with self._reading:
@@ -147,28 +140,16 @@ class Comet:
 
     def submit(self, transactions: list[bytes]) -> Future[list[Receipt]]:
         """Put an envelope in order. The future fails with HostError where no block has it for long."""
-        submission = Submission(len(transactions))
-        if not transactions:
-            submission.future.set_result([])
         with self._wake:
+            envelope, evicted = self._front.submit(transactions)
             if self._is_stopping:
-                submission.fail(HostError("the ledger is stopping"))
-                return submission.future
-            if self._queued + len(self._pending) + len(transactions) > MOST_PENDING:
-                for index in range(len(transactions)):
-                    submission.settle(index, Receipt(bytes(32), "busy", "too many transactions are pending"))
-                return submission.future
-        for index, raw in enumerate(transactions):
-            try:
-                submission.waiting.append((index, SignedTransaction.parse(raw)))
-            except Malformed as error:
-                submission.settle(index, Receipt(bytes(32), "malformed", str(error)))
-        with self._wake:
-            if submission.waiting:
-                self._queue.append(submission)
-                self._queued += len(submission.waiting)
-                self._wake.notify()
-        return submission.future
+                envelope.fail(HostError("the ledger is stopping"))
+            self._wake.notify_all()
+        if not transactions:
+            envelope.future.set_result([])
+        for one in evicted:
+            one.envelope.settle(one.index, BUSY)
+        return envelope.future
 
     def query(self, keys: list[bytes], height: int | None = None) -> Answer:
         """Records with proofs, as of the root that a header has: the state after the block before it."""
@@ -222,7 +203,7 @@ class Comet:
         return Status(
             engine="cometbft", chain=self.genesis.chain, height=height, time_ms=time_ms,
             age_ms=age_ms, root=newest.header.root if newest else self.application.kept.root,
-            pending=self._queued + len(self._pending), subscribers=len(self._subscribers),
+            pending=len(self._front), subscribers=len(self._subscribers),
             oldest_root=max(1, height - KEPT_ROOTS + 2),
             trouble="; ".join(text for text in (self._trouble, stalled, self.misbehavior) if text),
         )  # fmt: skip
@@ -248,62 +229,51 @@ class Comet:
     def _send(self) -> None:
         while True:
             with self._wake:
-                while not self._queue and not self._is_stopping:
-                    self._wake.wait()
+                while not (portion := self._front.portion(self.application.mempool.is_hurried)):
+                    if self._is_stopping:
+                        return
+                    self._wake.wait(self._front.rest() or None)
                 if self._is_stopping:
                     return
-                taken = self._take()
-            good = self._judge(taken)
-            if good:
-                self._broadcast(good)
+                awaited = self._front.is_awaited
+            if good := self._judge(portion):
+                self._broadcast(good, pack((signed.raw for signed in good), awaited=awaited))
 
-    def _take(self) -> list[tuple[Submission, int, SignedTransaction]]:
-        """The next transactions: one of each submission in turn, so that a large one delays no small one."""
-        taken: list[tuple[Submission, int, SignedTransaction]] = []
-        size = 1
-        while self._queue and len(taken) < MOST_IN_ENVELOPE:
-            submission = self._queue.popleft()
-            if submission.waiting:
-                index, signed = submission.waiting[0]
-                size += 4 + len(signed.raw)
-                if size > MOST_BYTES:
-                    self._queue.appendleft(submission)
-                    break
-                submission.waiting.popleft()
-                taken.append((submission, index, signed))
-                self._queued -= 1
-            if submission.waiting:
-                self._queue.append(submission)
-        return taken
-
-    def _judge(self, taken: list[tuple[Submission, int, SignedTransaction]]) -> list[SignedTransaction]:
+    def _judge(self, portion: list[Waiting]) -> list[SignedTransaction]:
+        """Those of a portion that are good, and the receipts of those that are not."""
+        mempool = self.application.mempool
+        started, refused = time.monotonic(), 0
         good: list[SignedTransaction] = []
-        wrong = 0
-        for number, (submission, index, signed) in enumerate(taken):
-            if wrong >= MOST_WRONG_SIGNATURES:
-                self._put_back(taken[number:])
-                break
+        early: list[Waiting] = []
+        parsed: list[tuple[Waiting, SignedTransaction]] = []
+        for one in portion:
+            try:
+                parsed.append((one, SignedTransaction.parse(one.raw)))
+            except Malformed as error:
+                one.envelope.settle(one.index, Receipt(bytes(32), "malformed", str(error)))
+                refused += 1
+        mempool.foresee(signed for _, signed in parsed)
+        for one, signed in parsed:
             identity = signed.id
-            if not self._pending.add(identity, submission, index):
-                continue
-            result = self.application.admit(signed)
+            with self._wake:
+                if not self._front.send(identity, one):
+                    continue
+            result = mempool.admit(signed)
             if result.is_done:
                 good.append(signed)
                 continue
-            wrong += result.reason == "signature"
-            self._pending.settle(identity, Receipt(identity, result.reason, result.text))
+            with self._wake:
+                if result.reason == "nonce" and not self._front.is_first(one):
+                    self._front.unsend(identity)
+                    early.append(one)
+                    continue
+                self._front.settle(identity, Receipt(identity, result.reason, result.text))
+                refused += 1
+        with self._wake:
+            self._front.judged(portion, early, refused, time.monotonic() - started)
         return good
 
-    def _put_back(self, taken: list[tuple[Submission, int, SignedTransaction]]) -> None:
-        with self._wake:
-            for submission, index, signed in reversed(taken):
-                if not submission.waiting:
-                    self._queue.append(submission)
-                submission.waiting.appendleft((index, signed))
-            self._queued += len(taken)
-
-    def _broadcast(self, good: list[SignedTransaction]) -> None:
-        envelope = pack(signed.raw for signed in good)
+    def _broadcast(self, good: list[SignedTransaction], envelope: bytes) -> None:
         ends = time.monotonic() + GIVE_UP_S / 2
         while not self._is_stopping:
             try:
@@ -317,23 +287,28 @@ class Comet:
                 refusal = str(error)
             if refusal and _IN_CACHE not in refusal:
                 for signed in good:
-                    self._pending.settle(signed.id, Receipt(signed.id, "busy", refusal))
+                    self._settle(Receipt(signed.id, "busy", refusal))
             return
+
+    def _settle(self, receipt: Receipt) -> None:
+        with self._wake:
+            self._front.settle(receipt.id, receipt)
+            self._wake.notify_all()
 
     # What the application tells, in its threads.
 
     def _on_done(self, done: Done) -> None:
         height = done.kept.height
-        for identity, epoch in done.epochs.items():
-            self._pending.settle(identity, Receipt(identity, height=height, epoch=epoch))
         self._changed[height] = done.changed
         self._changed.pop(height - KEPT_ROOTS, None)
         with self._wake:
+            for identity, epoch in done.epochs.items():
+                self._front.settle(identity, Receipt(identity, height=height, epoch=epoch))
             self._committed = height
             self._wake.notify_all()
 
     def _on_refused(self, identity: bytes, result: Result) -> None:
-        self._pending.settle(identity, Receipt(identity, result.reason, result.text))
+        self._settle(Receipt(identity, result.reason, result.text))
 
     def _on_misbehavior(self, found: Misbehavior) -> None:
         who = found.validator.address.hex() if found.validator else "somebody"
@@ -355,14 +330,13 @@ class Comet:
                 if not self._trouble and not self._is_stopping:
                     self._trouble = str(error)
                 time.sleep(0.1)
-            self._pending.fail(
-                HostError(
-                    f"no block has it after {GIVE_UP_S:.0f} s; it may still be carried out",
-                    remedy="look at `zosnet ledger status`: are more than two thirds of the operators there?",
-                ),
-                older_than_s=GIVE_UP_S,
+            nobody_knows = HostError(
+                f"no block has it after {GIVE_UP_S:.0f} s; it may still be carried out",
+                remedy="look at `zosnet ledger status`: are more than two thirds of the operators there?",
             )
             with self._wake:
+                self._front.give_up(nobody_knows, GIVE_UP_S)
+                self._wake.notify_all()  # there is room for others now, perhaps
                 if self._committed <= self._headers.top() and not self._is_stopping:
                     self._wake.wait(CHECK_S)
 

@@ -1,0 +1,187 @@
+"""What may wait for a block: judged on a machine of its own, which goes ahead of what is kept.
+
+After each block it is put back to what is kept, and what waits is carried out again, but for what the block
+has. So whatever comes next is judged on top of all that waits, though CometBFT asks again about that only in
+a moment, one envelope after the other; and then the answers are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from threading import RLock
+
+from zosnet._core import verify_signatures
+from zosnet.ledger.comet import abci
+from zosnet.ledger.comet.envelope import is_awaited, unpack
+from zosnet.ledger.encoding import Malformed
+from zosnet.ledger.engine.batch import BatchVerifier
+from zosnet.ledger.genesis import Genesis
+from zosnet.ledger.records import AccountRecord, account_key
+from zosnet.ledger.state import Block, Machine, Reader, Result
+from zosnet.ledger.transaction import SignedTransaction
+
+__all__ = ["HURRIED_MS", "MOST_PENDING", "Mempool", "waiting_in"]
+
+#: Transactions that wait, so that a flooded validator's mempool stays small. A guess: some seconds of work.
+MOST_PENDING = 10_000
+#: About 2 KB each. A guess: some blocks' worth.
+MOST_PARSED = 5000
+#: Blocks that a transaction waits for which can't be carried out yet.
+PATIENT = 2
+#: So long after somebody has sent little his like are taken to be there. A guess.
+HURRIED_MS = 1000
+
+
+@dataclass(slots=True)
+class _Waits:
+    """A transaction that is good on top of what is kept and what came before it."""
+
+    signed: SignedTransaction
+    asked: int  #: the height at which CometBFT, or our own front, has asked for it last
+
+
+class Mempool:
+    """What waits at one validator. `lock` is the application's; `verifier` has seen what waits or waited."""
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        reader: Reader,
+        lock: RLock,
+        clock: Callable[[], int],
+        on_refused: Callable[[bytes, Result], None],
+    ) -> None:
+        self._lock, self._clock, self._on_refused = lock, clock, on_refused
+        self.verifier = BatchVerifier(limit=50_000)
+        self._ahead = Machine(genesis, reader, self.verifier, cache=10_000)
+        self._waiting: dict[bytes, _Waits] = {}
+        self._early: dict[bytes, int] = {}
+        self._parsed: dict[bytes, SignedTransaction] = {}
+        self._done: frozenset[bytes] = frozenset()
+        self._height = 0
+        self._hurried_until = 0
+
+    def foresee(self, signed: Iterable[SignedTransaction]) -> None:
+        """Judge the signatures of these all at once, while others have the lock, so that `admit` need not."""
+        with self._lock:
+            new = self.verifier.unknown(claim for each in signed for claim in self._ahead.claims(each))
+        verdicts = verify_signatures(list(new.values()))
+        with self._lock:
+            self.verifier.learn(new, verdicts)
+
+    def admit(self, signed: SignedTransaction) -> Result:
+        """Judge a transaction against what is kept and what waits already; it waits where it is good."""
+        with self._lock:
+            identity, height = signed.id, self._height
+            if found := self._waiting.get(identity):
+                found.asked = height
+                return Result()
+            if len(self._waiting) >= MOST_PENDING:
+                return Result("busy", "too many transactions are pending")
+            result = self._ahead.apply(signed)
+            if result.is_done:
+                self._waiting[identity] = _Waits(signed, height)
+                self._remember(signed)
+            return result
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether somebody waits who has sent little, as far as this node knows: then blocks are short."""
+        return self._clock() < self._hurried_until
+
+    def check(self, request: abci.CheckTx) -> abci.CheckedTx:
+        """An envelope may wait while anything in it is good, or may become so in a moment."""
+        try:
+            raws = unpack(request.tx)
+        except Malformed as error:
+            return abci.CheckedTx(1, str(error))
+        is_good, text = False, ""
+        parsed: list[SignedTransaction] = []
+        for raw in raws:
+            if raw in self._done:
+                continue
+            try:
+                parsed.append(self.parse(raw))
+            except Malformed as error:
+                text = text or str(error)
+        self.foresee(parsed)
+        for signed in parsed:
+            result = self.admit(signed)
+            if result.is_done or not self._is_hopeless(signed, result):
+                is_good = True
+            else:
+                text = text or result.text
+                self._on_refused(signed.id, result)
+        if is_good and is_awaited(request.tx):
+            self._hurried_until = self._clock() + HURRIED_MS
+        return abci.CheckedTx() if is_good else abci.CheckedTx(1, text)
+
+    def _is_hopeless(self, signed: SignedTransaction, result: Result) -> bool:
+        """Whether a refusal is for good.
+
+        Another operator may be a block ahead of us: what follows on that block comes here before the block
+        does, and is sent only once. So it waits for PATIENT more blocks, and its reasons with it.
+        """
+        if result.reason in {"signature", "chain", "expired", "busy"}:
+            return True
+        account: AccountRecord | None = self._ahead.read(account_key(signed.transaction.account))
+        if account is not None and signed.transaction.nonce <= account.nonce:
+            return True  # it, or another in its place, is in a block already, or goes before it
+        identity, height = signed.id, self._height
+        if identity not in self._early and len(self._early) >= MOST_PENDING:
+            return True
+        return height >= self._early.setdefault(identity, height) + PATIENT
+
+    def begin(self, block: Block) -> None:
+        """Judge what comes on top of the last block that is kept: `block` is the next, as far as is known."""
+        self._height = block.height - 1
+        self._ahead.begin(block)
+
+    def go_on(self, block: Block, done: frozenset[bytes], changed: Iterable[bytes]) -> None:
+        """Another block is kept, with these transactions, and has changed these records.
+
+        What CometBFT hasn't asked for lately isn't in its mempool any more.
+        """
+        self._done = done
+        self._ahead.forget(changed)
+        self.begin(block)
+        height = self._height
+        self._early = {key: since for key, since in self._early.items() if since + 2 * PATIENT > height}
+        self._waiting = {
+            identity: each
+            for identity, each in self._waiting.items()
+            if each.signed.raw not in done
+            and each.asked + PATIENT >= height
+            and self._ahead.apply(each.signed).is_done
+        }
+
+    def is_parsed(self, raw: bytes) -> bool:
+        """Whether it was here before."""
+        return raw in self._parsed
+
+    def parse(self, raw: bytes) -> SignedTransaction:
+        """Read a transaction, once for all its comings: to wait, to be proposed, to be voted on."""
+        found = self._parsed.get(raw)
+        if found is None:
+            found = SignedTransaction.parse(raw)
+            self._remember(found)
+        return found
+
+    def _remember(self, signed: SignedTransaction) -> None:
+        if len(self._parsed) >= MOST_PARSED:
+            self._parsed.pop(next(iter(self._parsed)))
+        self._parsed[signed.raw] = signed
+
+
+def waiting_in(envelopes: tuple[bytes, ...]) -> list[bytes]:
+    """The transactions of these envelopes, those first for which somebody waits."""
+    awaited: list[bytes] = []
+    others: list[bytes] = []
+    for envelope in envelopes:
+        try:
+            raws = unpack(envelope)
+        except Malformed:
+            continue
+        (awaited if is_awaited(envelope) else others).extend(raws)
+    return awaited + others

@@ -169,7 +169,7 @@ class Bench:
         started, height = time.perf_counter(), way.status()["height"]
         ends = started + self.arguments.seconds
 
-        def client(mine: Shared) -> None:
+        def client(mine: Shared[list[bytes]]) -> None:
             for envelope in mine:
                 sent = time.perf_counter()
                 if sent >= ends:

@@ -1,7 +1,7 @@
 """Somebody who floods a ledger: a process that sends envelopes without end, and looks at no answer.
 
-Requests of good transactions are made beforehand, so that the flood takes the ledger's time and next to none of the
-machine's. Wrong signatures are made as they go, so that none was ever seen before.
+Requests of good transactions are made beforehand, so that the flood takes the ledger's time and next to none
+of the machine's. Wrong signatures are made as they go, so that none was ever seen before.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Shared(Generic[T]):
 
 @contextmanager
 def flooding(path: Path, envelopes: list[list[bytes]] | bytes) -> Iterator[BaseProcess]:
-    """Have these envelopes sent; or, of one good transaction, envelopes of it with wrong signatures without end."""
+    """Have these envelopes sent; or one good transaction, with wrong signatures, without end."""
     requests = envelopes if isinstance(envelopes, bytes) else [_request(each) for each in envelopes]
     context = multiprocessing.get_context("spawn")
     is_ready = context.Event()

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.floods import beside_floods
-from bench.ledger import NAMES_EACH, percentile
+from bench.ledger import NAMES_EACH, Shared, percentile
 from zosnet._core import fold_page
 from zosnet.api.ledger_daemon import SWITCH_S
 from zosnet.cli.ledger_operators import membership_file, signers_of
@@ -285,8 +285,11 @@ class Bench:
         started = time.perf_counter()
         ends = started + arguments.seconds
 
-        def send(client: int, lane: int) -> None:
-            for envelope in made[client][lane :: arguments.depth]:
+        # In their order, whoever is free: an account's next operation must not be sent before the one before.
+        lines = [Shared(each) for each in made]
+
+        def send(client: int) -> None:
+            for envelope in lines[client]:
                 if time.perf_counter() >= ends:
                     return
                 sent = time.perf_counter()
@@ -298,9 +301,9 @@ class Bench:
                 assert bad is None, bad
 
         threads = [
-            threading.Thread(target=send, args=[client, lane])
+            threading.Thread(target=send, args=[client])
             for client in range(len(ways))
-            for lane in range(arguments.depth)
+            for _ in range(arguments.depth)
         ]
         for thread in threads:
             thread.start()

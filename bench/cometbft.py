@@ -35,7 +35,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.floods import beside_floods
-from bench.ledger import NAMES_EACH, Shared, percentile
+from bench.ledger import NAMES_EACH, percentile
+from bench.ledger_flood import Shared
 from zosnet._core import fold_page
 from zosnet.api.ledger_daemon import SWITCH_S
 from zosnet.cli.ledger_operators import membership_file, signers_of

@@ -1,9 +1,23 @@
 """Starvation among stock relays: what was lost on the way to the originator, and who is asked next."""
 
-from tests.babel.dialogue import B, C, Dialogue, Heard, Silence, Silent, down, net, up, update, wanted
+import pytest
+from tests.babel.dialogue import (
+    B,
+    C,
+    Dialogue,
+    Happens,
+    Heard,
+    Silence,
+    Silent,
+    down,
+    net,
+    up,
+    update,
+    wanted,
+)
 
 from zosnet.babel import Install, Send
-from zosnet.wire.babel import RouteRequest
+from zosnet.wire.babel import RouteRequest, SeqnoRequest
 
 
 def starving() -> Dialogue:
@@ -23,3 +37,17 @@ def test_a_repeated_request_also_asks_for_the_seqno_after() -> None:
     talk = starving() >> Heard(C, update("D", 0, 5000)) << Send(C, wanted("D", 1))
     talk = talk >> Silence(1.1) << Send(C, wanted("D", 1)) << Send(C, wanted("D", 2))
     talk << Send(C, RouteRequest(net("D"), 0))
+
+
+@pytest.mark.parametrize("used", ["D", "E"])
+def test_what_packets_wait_for_is_asked_for_first(used: str) -> None:
+    """Neighbours pass on only so many requests a second: with thousands of routes the last ones wait."""
+    talk = Dialogue(B, C)
+    for name in ("D", "E"):
+        talk = talk >> Heard(B, update(name, 0, 100)) >> Silence(0.1) >> Heard(C, update(name, 0, 5000))
+    told = Happens(lambda speaker, now: speaker.route_used([net(used)], now))
+    said = (talk >> told >> down(B)).said
+    tlvs = [action.tlv for action in said if isinstance(action, Send)]
+    asked = [tlv.prefix for tlv in tlvs if isinstance(tlv, SeqnoRequest)]
+    assert asked[0] == net(used)
+    assert {*asked} == {net("D"), net("E")}

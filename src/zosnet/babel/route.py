@@ -60,6 +60,7 @@ class Entry:
         "selected",
         "spread",
         "timer",
+        "used_at",
     )
 
     def __init__(self, prefix: Prefix) -> None:
@@ -83,4 +84,6 @@ class Entry:
         self.retry_at = float("inf")
         self.refreshed_at = float("-inf")
         """When its routes were last asked for again because they are used."""
+        self.used_at = float("-inf")
+        """When packets were last known to have taken its route."""
         self.timer = float("inf")

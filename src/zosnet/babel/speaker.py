@@ -208,7 +208,10 @@ class Speaker:
         entries = node.table.entries
         for prefix in prefixes:
             entry = entries.get(prefix)
-            if entry is None or entry.selected is None or now - entry.refreshed_at < REFRESH_AGAIN:
+            if entry is None:
+                continue
+            entry.used_at = now
+            if entry.selected is None or now - entry.refreshed_at < REFRESH_AGAIN:
                 continue
             if entry.selected.expires - now <= REFRESH_BEFORE:
                 entry.refreshed_at = now

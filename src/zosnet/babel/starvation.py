@@ -22,6 +22,10 @@ RETRIES = (1.0, 4.5, 15.0, 61.0)
 """Seconds from one request to the next; the last one is repeated. A guess, around the 4 s and 60 s above."""
 
 
+IN_USE = 15.0
+"""Seconds for which a route counts as in use after the last word of it, which comes every 5 s."""
+
+
 class Starvation:
     """Prefixes that want a newer seqno."""
 
@@ -53,7 +57,7 @@ class Starvation:
         Earlier requests found no way through it. The rhythm of the repetitions stays as it is.
         """
         if entry.attempts:
-            self._wanted.append((entry, peer, True))
+            self._put(entry, peer, alone=True)
 
     def retry(self, entry: Entry) -> None:
         """Its time has come: ask again. While some route is in use, only until the last of RETRIES."""
@@ -109,7 +113,17 @@ class Starvation:
         entry.attempts += 1
         entry.retry_at = self._node.now + wait
         self._node.agenda.put(entry, entry.retry_at)
-        self._wanted.append((entry, peer, alone))
+        self._put(entry, peer, alone=alone)
+
+    def _put(self, entry: Entry, peer: int, *, alone: bool) -> None:
+        """Behind the others, or first where packets wait for it.
+
+        A neighbour passes on only so many requests a second, and may drop the rest.
+        """
+        if self._node.now - entry.used_at <= IN_USE:
+            self._wanted.appendleft((entry, peer, alone))
+        else:
+            self._wanted.append((entry, peer, alone))
 
     def _router_id(self, entry: Entry) -> RouterId | None:
         """The originator to ask.

@@ -58,7 +58,7 @@ def with_what_is_needed(home: Path) -> Path:
     for number, python in enumerate(pythons):
         made = home / str(number)
         subprocess.run([python, "-m", "venv", made], check=True)
-        pip = [made / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(made / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
         if subprocess.run([*pip, "--only-binary=:all:", *wanted], check=False).returncode == 0:
             return made / "bin" / "python"
     pytest.skip(f"no wheels of {' and '.join(wanted)} for {', '.join(pythons)}")

@@ -558,3 +558,25 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path, point: str, 
     finally:
         ledger.close()
     shutil.rmtree(tmp_path)
+
+
+def test_files_of_two_copies_are_refused_though_their_heights_fit(tmp_path: Path) -> None:
+    for name, number in ("a", 1), ("b", 2):
+        with running(tmp_path / name, clock := Clock()) as ledger:
+            opened(ledger, number, clock.now)
+    shutil.copy(tmp_path / "b" / "blocks.sqlite", tmp_path / "a" / "blocks.sqlite")
+    with pytest.raises(HostError, match="two copies"), running(tmp_path / "a"):
+        pass
+
+
+def test_blocks_of_another_copy_that_change_nothing_are_refused(tmp_path: Path) -> None:
+    clock = Clock()
+    with running(tmp_path / "a", clock):
+        pass
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    for name in ("a", "b", "b"):
+        with running(tmp_path / name, clock):
+            pass
+    shutil.copy(tmp_path / "b" / "blocks.sqlite", tmp_path / "a" / "blocks.sqlite")
+    with pytest.raises(HostError, match="two copies"), running(tmp_path / "a"):
+        pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from zosnet.ledger.encoding import Malformed
 from zosnet.ledger.engine.batch import BatchVerifier
 from zosnet.ledger.engine.database import Change
@@ -35,6 +37,9 @@ def recover(store: Store, machine: Machine, tree: Tree) -> SignedHeader | None:
         if newest.header.chain != machine.chain or newest.header.previous != previous:
             raise _other_blocks(newest.header.height)
         previous = newest.header.hash
+        # A ledger is longer than memory. What a full disk refuses can be read all the same.
+        with suppress(HostError):
+            store.make_room()
         try:
             store.remember(_carry_out(block, machine, tree))
         except (Malformed, UnknownRules) as error:
@@ -64,7 +69,7 @@ def _carry_out(block: Block, machine: Machine, tree: Tree) -> Change:
 
 def _other_blocks(height: int) -> HostError:
     return HostError(
-        f"the ledger's block {height} doesn't belong to its state: the files are of two ledgers, or of two copies",
+        f"block {height} doesn't belong to the ledger's state: the files are of two ledgers or two copies",
         remedy="restore its directory from one copy",
     )
 

@@ -209,3 +209,8 @@ def test_a_secret_is_never_shown() -> None:
 
 if __name__ == "__main__":
     VECTORS.write_text(json.dumps(vectors(), indent=1) + "\n")
+
+
+def test_what_was_judged_is_known_by_a_whole_hash() -> None:
+    """Two claims with one mark, one of them wrong, must cost no less to find than a key: 128 bits, not 64."""
+    assert len(Verifier().mark(bytes(32), b"", bytes(64))) == 32

@@ -110,6 +110,16 @@ fn what_the_host_began_before_a_restart_goes_on_before_it_speaks() {
 }
 
 #[test]
+fn what_was_quiet_before_a_restart_and_after_it_is_remembered_as_long_as_any_other() {
+    let mut world = World::new();
+    for connection in kept(50_000, 80, false) {
+        world.filter.recall(&mut world.recent, &connection, world.now);
+    }
+    world.now += 7000.0;
+    assert_eq!(world.gets(TCP, &tcp(80, 50_000, ACK)), Verdict::Pass);
+}
+
+#[test]
 fn what_others_began_before_a_restart_goes_on_only_by_the_rules_of_now() {
     let segment = tcp(40_000, 22, ACK);
     let mut closed = World::new();

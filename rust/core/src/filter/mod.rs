@@ -29,7 +29,7 @@ use crate::ipv6::{ICMPV6, TCP, UDP};
 use crate::reason::DropReason;
 use crate::{Address, upper};
 
-use flow::{Flow, FlowKey, INWARD, OUT, came, sent};
+use flow::{Flow, FlowKey, IN, INWARD, OUT, came, sent};
 use flows::{Figures, Flows, Limits, Recent};
 use fragments::Fragments;
 use packet::{ECHO_REPLY, ECHO_REQUEST, Packet, RST, has_ports};
@@ -148,7 +148,8 @@ impl Filter {
     /// the rules of now let it in.
     pub fn recall(&self, recent: &mut Recent, connection: &Connection, now: f64) {
         let packet = connection.packet();
-        let (key, bits, now) = (FlowKey::outbound(&packet), sent(&packet), now as u32);
+        let heard = if connection.answered { IN } else { 0 };
+        let (key, bits, now) = (FlowKey::outbound(&packet), sent(&packet) | heard, now as u32);
         match connection.accepted {
             true => self.flows.begin(recent, &key, INWARD | bits, OLD_RULES, now),
             false => self.flows.sent(recent, &key, bits, false, now),

@@ -11,6 +11,8 @@ use crate::ipv6::{TCP, UDP};
 const LINES: usize = 1 << 17;
 /// States of a TCP socket that still expects packets: not TIME_WAIT, CLOSE, LISTEN.
 const TCP_OPEN: [u8; 7] = [1, 2, 3, 4, 5, 8, 9];
+/// Those of them in which the other end hasn't answered yet: SYN_SENT, SYN_RECV.
+const TCP_OPENING: [u8; 2] = [2, 3];
 const TCP_LISTENS: u8 = 10;
 /// A UDP socket has a remote end, or none.
 const UDP_CONNECTED: u8 = 1;
@@ -25,6 +27,8 @@ pub struct Connection {
     ports: (u16, u16),
     /// Another socket of this host listens at the local port: the other side began it.
     pub accepted: bool,
+    /// Both ends have spoken, so that it may be quiet for long.
+    pub(super) answered: bool,
 }
 
 impl Connection {
@@ -68,6 +72,7 @@ pub fn connections(protocol: u8, table: &str) -> Vec<Connection> {
             remote: socket.remote.0,
             ports: (socket.local.1, socket.remote.1),
             accepted: heard.binary_search(&socket.local.1).is_ok(),
+            answered: protocol == TCP && !TCP_OPENING.contains(&socket.state),
         })
         .collect()
 }

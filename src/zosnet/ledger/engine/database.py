@@ -105,9 +105,14 @@ class Database:
         return None if row is None else bytes(row[0])
 
     def set_meta(self, name: str, value: bytes) -> None:
-        """Keep one."""
-        with self._connection:
-            self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+        """Keep one for good, whatever becomes of changes of the state. Raises HostError."""
+        try:
+            with self._connection:
+                self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+            # Where commits aren't final this alone is synced: blocks without their genesis are worth nothing.
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error as error:
+            raise trouble(self.path, error) from None
 
     def get(self, key: bytes) -> bytes | None:
         """A record."""

@@ -382,7 +382,7 @@ class Embedded:
         try:
             self._store.add(made.block, change)
         except Exception as error:
-            if self._store.journal.newest() != header:
+            if not self._store.has(header):
                 self._trouble = str(error)
                 for one, _ in made.receipts:
                     one.envelope.fail(error)

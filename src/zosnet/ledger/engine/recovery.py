@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from zosnet.ledger.encoding import Malformed
 from zosnet.ledger.engine.batch import BatchVerifier
 from zosnet.ledger.engine.database import Change
@@ -22,10 +24,22 @@ def recover(store: Store, machine: Machine, tree: Tree) -> SignedHeader | None:
     """Bring the state to the last block; its header. Raises HostError where it isn't that header's state."""
     head = store.database.head()
     newest = None if head is None else SignedHeader.parse(head[1])
-    if newest is not None and tree.root != newest.header.root:
-        raise _other_state(newest)
+    if newest is not None:
+        if tree.root != newest.header.root:
+            raise _other_state(newest)
+        recorded = store.journal.block(newest.header.height)
+        if recorded is not None and recorded.header != newest:
+            raise _other_blocks(newest.header.height)
+    previous = machine.chain if newest is None else newest.header.hash
     for block in store.unkept():
         newest = block.header
+        # Blocks that change nothing leave any state as it was: the root alone doesn't tell whose they are.
+        if newest.header.chain != machine.chain or newest.header.previous != previous:
+            raise _other_blocks(newest.header.height)
+        previous = newest.header.hash
+        # A ledger is longer than memory. What a full disk refuses can be read all the same.
+        with suppress(HostError):
+            store.make_room()
         try:
             store.remember(_carry_out(block, machine, tree))
         except (Malformed, UnknownRules) as error:
@@ -51,6 +65,13 @@ def _carry_out(block: Block, machine: Machine, tree: Tree) -> Change:
     machine.settle()
     tree.settle()
     return Change(header.height, block.header.raw, [each.id for each in signed], records, pages, before)
+
+
+def _other_blocks(height: int) -> HostError:
+    return HostError(
+        f"block {height} doesn't belong to the ledger's state: the files are of two ledgers or two copies",
+        remedy="restore its directory from one copy",
+    )
 
 
 def _other_state(signed: SignedHeader) -> HostError:

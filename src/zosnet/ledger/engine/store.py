@@ -13,6 +13,7 @@ merged in `_layers`: the first is added to, a second one is being flushed.
 from __future__ import annotations
 
 import io
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -133,9 +134,16 @@ class Store:
 
     def add(self, block: Block, change: Change) -> None:
         """Keep a block. Raises HostError if the disk refuses: the block, or those before it."""
-        self._make_room()
+        self.make_room()
         self.journal.append(block)
         self.remember(change)
+
+    def has(self, header: SignedHeader) -> bool:
+        """Whether the last block is that of this header; False where the disk doesn't say."""
+        try:
+            return self.journal.newest() == header
+        except (HostError, sqlite3.Error):
+            return False
 
     def remember(self, change: Change) -> None:
         """What a block that is kept does to the state."""
@@ -161,8 +169,11 @@ class Store:
             remedy="restore its directory from a copy",
         )
 
-    def _make_room(self) -> None:
-        """Have recent changes flushed when they are many; wait for it only when they are twice as many."""
+    def make_room(self) -> None:
+        """Have recent changes flushed when they are many; wait for it only when they are twice as many.
+
+        Raises HostError if the disk has refused those before: nothing of them is lost.
+        """
         if self._flight is not None and self._flight.done():
             self._land()
         if self._layers[0].is_full(self._limits):

@@ -212,6 +212,20 @@ def test_what_comes_after_a_block_is_judged_on_top_of_all_that_waits(driver: Dri
     assert mempool.admit(three).reason == "nonce"
 
 
+def test_what_the_disk_broke_off_leaves_nothing(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("disk I/O error")
+
+    (one,) = driver.claims(driver.wallet(1), 1)
+    mempool = driver.application.mempool
+    with monkeypatch.context() as broken:
+        handlers = {**mempool._ahead._handlers, ClaimDomain: refuse}
+        broken.setattr(mempool._ahead, "_handlers", handlers)
+        with pytest.raises(OSError):
+            mempool.admit(one)
+    assert mempool.admit(one).is_done
+
+
 def test_what_a_round_did_not_decide_leaves_nothing(driver: Driver) -> None:
     a, b = driver.wallet(1), driver.wallet(2)
     (mine,), (other,) = driver.claims(a, 1), driver.claims(b, 1)

@@ -13,7 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -631,3 +632,30 @@ def test_a_long_recovery_keeps_what_it_has_on_the_way(tmp_path: Path) -> None:
         assert found.start().status().root == status.root
     finally:
         found.close()
+
+
+@pytest.mark.parametrize("name", ["blocks.sqlite", "ledger.sqlite"])
+def test_damaged_files_are_one_clear_error(tmp_path: Path, name: str) -> None:
+    with running(tmp_path, clock := Clock(), limits=SMALL) as ledger:
+        opened(ledger, 1, clock.now)
+    path = tmp_path / name
+    raw = path.read_bytes()
+    for page in range(1, len(raw) // 4096):
+        path.write_bytes(raw[: page * 4096] + b"\xff" * 4096 + raw[(page + 1) * 4096 :])
+        with suppress(HostError):  # a page that nobody has asked for may be any
+            Embedded(tmp_path, OPERATOR, clock=clock, steady=lambda: 0).close()
+    path.write_bytes(raw[:4096] + b"\xff" * (len(raw) - 4096))
+    with pytest.raises(HostError, match=r"refuses|damaged"):
+        Embedded(tmp_path, OPERATOR, clock=clock, steady=lambda: 0)
+
+
+def test_blocks_without_their_state_are_no_new_ledger(tmp_path: Path) -> None:
+    with running(tmp_path):
+        pass
+    (tmp_path / "ledger.sqlite").unlink()
+    other = replace(genesis_of(), time_ms=genesis_of().time_ms + 1)
+    for genesis in (None, other, other):
+        with pytest.raises(HostError, match="state is gone"):
+            Embedded(tmp_path, OPERATOR, genesis=genesis)
+    with running(tmp_path) as ledger:
+        assert ledger.status().height == 2

@@ -269,8 +269,8 @@ class Comet:
                 good.append(signed)
                 continue
             with self._wake:
-                if result.reason == "nonce" and not self._front.is_first(one):
-                    self._front.unsend(identity)
+                is_early = result.reason == "nonce" and not self._front.is_first(one)
+                if is_early and self._front.unsend(identity):
                     early.append(one)
                     continue
                 self._front.settle(identity, Receipt(identity, result.reason, result.text))

@@ -659,3 +659,17 @@ def test_blocks_without_their_state_are_no_new_ledger(tmp_path: Path) -> None:
             Embedded(tmp_path, OPERATOR, genesis=genesis)
     with running(tmp_path) as ledger:
         assert ledger.status().height == 2
+
+
+@pytest.mark.parametrize("column", ["header", "transactions"])
+@pytest.mark.parametrize("value", ["text", 7, b"\x00"])
+def test_a_block_that_is_no_block_is_one_clear_error(tmp_path: Path, column: str, value: object) -> None:
+    clock, kept = Clock(), tmp_path / "kept"
+    with running(tmp_path / "ledger", clock) as ledger:
+        opened(ledger, 1, clock.now)
+        shutil.copytree(tmp_path / "ledger", kept)  # nothing is flushed yet: all blocks are carried out again
+    with sqlite3.connect(kept / "blocks.sqlite") as connection:
+        connection.execute(f"UPDATE block SET {column} = ? WHERE height = 2", (value,))
+    connection.close()
+    with pytest.raises(HostError, match=r"damaged|carried out|state"):
+        Embedded(kept, OPERATOR)

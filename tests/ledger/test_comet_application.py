@@ -187,6 +187,18 @@ def test_blocks_are_short_while_somebody_waits_who_has_sent_little(
     assert driver.prepare(*waiting) == tuple(each.raw for each in many[2:])
 
 
+def test_whoever_sends_much_is_not_held_up_for_ever_by_many_who_send_little(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HURRIED_BLOCK", 16)
+    many, few = driver.claims(driver.wallet(1), 20), driver.claims(driver.wallet(2), 40)
+    little = [pack([each.raw], awaited=True) for each in few]
+    assert all(driver.check(each, awaited=True).code == 0 for each in few) and driver.check(*many).code == 0
+    proposed = driver.prepare(*little, pack(each.raw for each in many))
+    assert len(proposed) == 16 and len(set(proposed) & {each.raw for each in few}) >= 12
+    assert many[0].raw in proposed and driver.is_accepted(*proposed)
+
+
 def test_what_comes_after_a_block_is_judged_on_top_of_all_that_waits(driver: Driver) -> None:
     one, two, three = driver.claims(driver.wallet(1), 3)
     mempool = driver.application.mempool
@@ -198,6 +210,20 @@ def test_what_comes_after_a_block_is_judged_on_top_of_all_that_waits(driver: Dri
         driver.block()
     # Nor ever did, so it isn't in the mempool any more.
     assert mempool.admit(three).reason == "nonce"
+
+
+def test_what_the_disk_broke_off_leaves_nothing(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("disk I/O error")
+
+    (one,) = driver.claims(driver.wallet(1), 1)
+    mempool = driver.application.mempool
+    with monkeypatch.context() as broken:
+        handlers = {**mempool._ahead._handlers, ClaimDomain: refuse}
+        broken.setattr(mempool._ahead, "_handlers", handlers)
+        with pytest.raises(OSError):
+            mempool.admit(one)
+    assert mempool.admit(one).is_done
 
 
 def test_what_a_round_did_not_decide_leaves_nothing(driver: Driver) -> None:

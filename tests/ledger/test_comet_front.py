@@ -142,3 +142,14 @@ def test_what_has_waited_for_long_is_given_up_sent_or_not(desk: Desk) -> None:
     assert [one.envelope for one in desk.send_all(is_hurried=False)] == [new]
     desk.front.give_up(HostError("the end"))
     assert isinstance(new.future.exception(), HostError) and len(desk.front) == 0
+
+
+def test_what_a_block_has_while_it_is_judged_is_settled_and_waits_no_more(desk: Desk) -> None:
+    """It came by way of another operator as well."""
+    envelope = desk.submit(1)
+    (one,) = desk.front.portion(False)
+    assert desk.front.send(b"id", one)
+    desk.front.settle(b"id", Receipt(b"id", height=7))
+    assert not desk.front.unsend(b"id")
+    desk.front.judged([one], [], 1, 0.0)
+    assert envelope.future.result(timeout=0)[0].height == 7 and len(desk.front) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -19,7 +20,11 @@ from zosnet.cli.main import main
 from zosnet.ledger.comet.founding import Introduction
 from zosnet.ledger.engine.cometbft.engine import Comet
 from zosnet.ledger.engine.cometbft.process import Supervisor, find_program
+from zosnet.ledger.engine.embedded import now_ms
 from zosnet.ledger.genesis import Parameters
+from zosnet.ledger.signature import Signer
+from zosnet.ledger.transaction import ClaimDomain
+from zosnet.ledger.wallet import Wallet
 from zosnet.model.errors import HostError, UsageError
 
 
@@ -103,6 +108,30 @@ def test_a_directory_has_one_kind_of_ledger(
     (mine / "operator.key").write_bytes(b"x" * 32)
     assert run("ledger", "start").code == 3
     assert join(run, tmp_path) == 2
+
+
+def test_a_node_that_cannot_read_its_disk_says_so_and_goes_on_when_it_can(
+    run: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    assert run("ledger", "init", "--address", "127.0.0.1:1").code == 0
+    assert join(run, tmp_path) == 0
+    home = home_of(tmp_path / "mine")
+    engine = Comet(tmp_path / "mine", home, Path("/bin/true"))
+    try:
+        engine._threads[0].start()  # the one that sends
+        raw = Wallet(home.genesis, [Signer(bytes(32))]).transaction(ClaimDomain("a.example"), now_ms()).raw
+        with monkeypatch.context() as broken:
+            broken.setattr(engine.application.mempool, "foresee", refuse)
+            with pytest.raises(HostError, match="disk I/O error"):
+                engine.submit([raw]).result(timeout=10)
+            assert "disk I/O error" in engine.status().trouble
+        (receipt,) = engine.submit([raw]).result(timeout=10)
+        assert receipt.reason == "account"
+    finally:
+        engine.close()
 
 
 def test_a_program_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

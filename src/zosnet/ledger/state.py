@@ -133,6 +133,9 @@ class Machine:
         except Refused as no:
             self._writes.clear()
             return Result(no.reason, no.text)
+        except BaseException:
+            self._writes.clear()
+            raise
         self._keep()
         return Result(epoch=step.written)
 

@@ -9,6 +9,7 @@ meanwhile shares the next one's commit. Nobody is told of a block before it is o
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from zosnet.ledger.engine.events import Events
 from zosnet.ledger.engine.home import kept_genesis
 from zosnet.ledger.engine.interface import Answer, Block, Event, Receipt, Status
 from zosnet.ledger.engine.lock import lock
-from zosnet.ledger.engine.recovery import recover
+from zosnet.ledger.engine.recovery import damaged, recover
 from zosnet.ledger.engine.store import LIMITS, Limits, Store
 from zosnet.ledger.engine.turns import PAUSE_S, PORTION, SMALL, Envelope, Turns, Waiting
 from zosnet.ledger.genesis import Genesis
@@ -86,12 +87,16 @@ class Embedded:
         self._lock_file = lock(directory)
         try:
             self._store = Store(directory, hook, limits)
-            self.genesis = kept_genesis(self._store.database, genesis, operator)
+            newest = self._store.journal.newest()
+            self.genesis = kept_genesis(self._store.database, genesis, operator, newest)
             self.verifier = BatchVerifier()
             self._ahead = Ahead(self._store)
             self._machine = Machine(self.genesis, self._ahead, self.verifier, cache=RECORDS)
             self._tree = Tree(self._ahead.page, fold=fold_page, cache=PAGES)
             self._newest = recover(self._store, self._machine, self._tree)
+        except (sqlite3.Error, Malformed) as error:
+            self._lock_file.close()
+            raise damaged(directory, error) from None
         except BaseException:
             self._lock_file.close()
             raise

@@ -5,18 +5,29 @@ from __future__ import annotations
 from zosnet.ledger.encoding import decode, encode
 from zosnet.ledger.engine.database import Database
 from zosnet.ledger.genesis import Genesis
+from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.signature import Signer
 from zosnet.model.errors import HostError
 
 __all__ = ["kept_genesis"]
 
 
-def kept_genesis(database: Database, given: Genesis | None, operator: Signer) -> Genesis:
-    """What the ledger there starts from: what is given, where it is new. Raises HostError for another."""
+def kept_genesis(
+    database: Database, given: Genesis | None, operator: Signer, newest: SignedHeader | None
+) -> Genesis:
+    """What the ledger there starts from: what is given, where it is new. Raises HostError for another.
+
+    `newest` is the last block that is there: without a state it may still be that of what is given.
+    """
     if database.meta("engine") is not None:
         raise HostError("the ledger here has several operators", remedy="start it with `zosnet ledger start`")
     raw = database.meta("genesis")
     if raw is None:
+        if newest is not None and (given is None or given.chain != newest.header.chain):
+            raise HostError(
+                "there are blocks of a ledger here whose state is gone",
+                remedy="restore its directory from a copy",
+            )
         if given is None:
             raise HostError("there is no ledger here yet", remedy="make one with `zosnet ledger dev`")
         database.set_meta("genesis", encode(given))

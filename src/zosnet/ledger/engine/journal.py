@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+from zosnet.ledger.encoding import Malformed
 from zosnet.ledger.engine.interface import Block
 from zosnet.ledger.engine.wal import Tidier, connect, trouble
 from zosnet.ledger.header import SignedHeader
@@ -62,23 +63,32 @@ class Journal:
         self._tidier.wrote(BYTES_OF_ANY_BLOCK + len(head) + len(body))
 
     def newest(self) -> SignedHeader | None:
-        """For the thread that writes: the last header."""
+        """For the thread that writes: the last header. Raises Malformed, as the others, where it is none."""
         row = self._connection.execute("SELECT header FROM block ORDER BY height DESC LIMIT 1").fetchone()
-        return None if row is None else SignedHeader.parse(row[0])
+        return None if row is None else SignedHeader.parse(_bytes(row[0]))
 
     def headers(self, start: int, limit: int) -> list[SignedHeader]:
         """Headers from a height on."""
         rows = self._reader.execute(
             "SELECT header FROM block WHERE height >= ? ORDER BY height LIMIT ?", (start, limit)
         )
-        return [SignedHeader.parse(row[0]) for row in rows]
+        return [SignedHeader.parse(_bytes(row[0])) for row in rows]
 
     def block(self, height: int) -> Block | None:
         """A block as it was recorded."""
         row = self._reader.execute(
             "SELECT header, transactions FROM block WHERE height = ?", (height,)
         ).fetchone()
-        return None if row is None else Block(SignedHeader.parse(row[0]), _split(row[1]))
+        if row is None:
+            return None
+        return Block(SignedHeader.parse(_bytes(row[0])), _split(_bytes(row[1])))
+
+
+def _bytes(value: object) -> bytes:
+    # A damaged file may have a value of any kind where bytes were written.
+    if not isinstance(value, bytes):
+        raise Malformed("a block is not bytes")
+    return value
 
 
 def _join(raws: tuple[bytes, ...]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 from zosnet.ledger.encoding import Malformed
 from zosnet.ledger.engine.batch import BatchVerifier
@@ -17,7 +18,7 @@ from zosnet.ledger.transaction import SignedTransaction
 from zosnet.ledger.tree import Tree
 from zosnet.model.errors import HostError
 
-__all__ = ["recover"]
+__all__ = ["damaged", "recover"]
 
 
 def recover(store: Store, machine: Machine, tree: Tree) -> SignedHeader | None:
@@ -48,6 +49,13 @@ def recover(store: Store, machine: Machine, tree: Tree) -> SignedHeader | None:
                 remedy="use the version of zosnet that made it, or a newer one",
             ) from None
     return newest
+
+
+def damaged(directory: Path, error: Exception) -> HostError:
+    """What to tell where what was read can't be made sense of."""
+    return HostError(
+        f"the ledger's files in {directory} are damaged: {error}", remedy="restore the directory from a copy"
+    )
 
 
 def _carry_out(block: Block, machine: Machine, tree: Tree) -> Change:

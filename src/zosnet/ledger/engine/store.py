@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from zosnet.ledger.encoding import Malformed
 from zosnet.ledger.engine import undo
 from zosnet.ledger.engine.database import KEPT_ROOTS, Change, Changes, Database, Snapshot
 from zosnet.ledger.engine.interface import Answer, Block, Item
@@ -142,7 +143,7 @@ class Store:
         """Whether the last block is that of this header; False where the disk doesn't say."""
         try:
             return self.journal.newest() == header
-        except (HostError, sqlite3.Error):
+        except (HostError, Malformed, sqlite3.Error):
             return False
 
     def remember(self, change: Change) -> None:

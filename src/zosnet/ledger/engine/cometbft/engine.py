@@ -9,6 +9,7 @@ changed anything the next follows at once, so `query` waits for it, for a moment
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -236,7 +237,12 @@ class Comet:
                 if self._is_stopping:
                     return
                 awaited = self._front.is_awaited
-            if good := self._judge(portion):
+            try:
+                good = self._judge(portion)
+            except Exception as error:  # a disk that can't be read, say: the next portion may find it better
+                self._fail(portion, error)
+                continue
+            if good:
                 self._broadcast(good, pack((signed.raw for signed in good), awaited=awaited))
 
     def _judge(self, portion: list[Waiting]) -> list[SignedTransaction]:
@@ -263,8 +269,8 @@ class Comet:
                 good.append(signed)
                 continue
             with self._wake:
-                if result.reason == "nonce" and not self._front.is_first(one):
-                    self._front.unsend(identity)
+                is_early = result.reason == "nonce" and not self._front.is_first(one)
+                if is_early and self._front.unsend(identity):
                     early.append(one)
                     continue
                 self._front.settle(identity, Receipt(identity, result.reason, result.text))
@@ -272,6 +278,16 @@ class Comet:
         with self._wake:
             self._front.judged(portion, early, refused, time.monotonic() - started)
         return good
+
+    def _fail(self, portion: list[Waiting], error: Exception) -> None:
+        """This portion can't be judged: whoever waits for any of it is told so."""
+        self._trouble = str(error)
+        trouble = HostError(f"this node can't judge transactions: {error}", remedy="look at its disk")
+        with self._wake:
+            for one in portion:
+                one.envelope.fail(trouble)
+            self._front.judged(portion, [], len(portion), 0.0)
+            self._front.give_up(trouble, math.inf)  # what is left of those alone
 
     def _broadcast(self, good: list[SignedTransaction], envelope: bytes) -> None:
         ends = time.monotonic() + GIVE_UP_S / 2

@@ -106,10 +106,10 @@ class Front:
             self._sent_large.add(identity)
         return len(found) == 1
 
-    def unsend(self, identity: bytes) -> None:
-        """It is not to wait for a block yet."""
+    def unsend(self, identity: bytes) -> bool:
+        """It is not to wait for a block yet. False where it is settled by now: another operator had it."""
         self._sent_large.discard(identity)
-        del self._sent[identity]
+        return self._sent.pop(identity, None) is not None
 
     def settle(self, identity: bytes, receipt: Receipt) -> None:
         """A block has it, or it is refused."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from threading import RLock
 
 from zosnet._core import verify_signatures
@@ -31,6 +32,9 @@ MOST_PARSED = 5000
 PATIENT = 2
 #: So long after somebody has sent little his like are taken to be there. A guess.
 HURRIED_MS = 1000
+#: One of so many that are proposed is of those for which nobody waits: the others, where there are enough of
+#: them for every block, would hold them up for ever. A guess.
+SHARE = 8
 
 
 @dataclass(slots=True)
@@ -175,7 +179,7 @@ class Mempool:
 
 
 def waiting_in(envelopes: tuple[bytes, ...]) -> list[bytes]:
-    """The transactions of these envelopes, those first for which somebody waits."""
+    """The transactions of these envelopes, those first for which somebody waits, but for one in SHARE."""
     awaited: list[bytes] = []
     others: list[bytes] = []
     for envelope in envelopes:
@@ -184,4 +188,8 @@ def waiting_in(envelopes: tuple[bytes, ...]) -> list[bytes]:
         except Malformed:
             continue
         (awaited if is_awaited(envelope) else others).extend(raws)
-    return awaited + others
+    found: list[bytes] = []
+    rest = iter(others)
+    for start in range(0, len(awaited), SHARE - 1):
+        found += [*awaited[start : start + SHARE - 1], *islice(rest, 1)]
+    return [*found, *rest]

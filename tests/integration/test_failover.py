@@ -14,8 +14,8 @@ pytestmark = [pytest.mark.privileged, pytest.mark.slow]
 
 ROUTES = 10_000
 MOST_MS = 2000
-"""Far below any timeout by which the path would be lost otherwise (10 s and more), and above what a busy machine
-adds. How fast it is, is measured: `python -m bench.failover` holds it to 100 ms and to a second.
+"""Far below any timeout by which the path would be lost otherwise (10 s and more), and above what a busy
+machine adds. How fast it is, is measured: `python -m bench.failover` holds it to 100 ms and to a second.
 """
 
 

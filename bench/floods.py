@@ -5,14 +5,13 @@ A flood is two clients that submit large envelopes, each as soon as it has the r
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from bench.ledger import operations, percentile
-from bench.ledger_flood import Shared
+from bench.ledger_flood import AT_ONCE, Shared, wrong_signatures
 from zosnet.ledger.client.transport import HttpTransport
 from zosnet.ledger.engine.embedded import now_ms
 from zosnet.ledger.transaction import RotateKeys
@@ -21,9 +20,7 @@ from zosnet.model.errors import ZosnetError
 
 __all__ = ["beside_floods"]
 
-FLOODERS = 2
 SIZE = 1000  #: of an envelope of good transactions
-WRONG = 500  #: of one of wrong signatures
 
 
 def beside_floods(
@@ -38,8 +35,9 @@ def beside_floods(
     found: dict[str, Any] = {}
     alone = _waits(ways[:2], mine, singles)
     _put(found, "alone", alone, None)
+    good = other.transaction(RotateKeys(other.keys), now_ms(), life_ms=3_000_000).raw
     floods = {
-        "wrong_signatures": _wrong(other),
+        "wrong_signatures": wrong_signatures(good),
         "one_account": iter([operations([other], SIZE, b"%d" % number) for number in range(envelopes)]),
         "thousand_accounts": iter(
             [operations(many, SIZE, b"many%d" % number) for number in range(envelopes)]
@@ -56,20 +54,13 @@ def beside_floods(
     return found
 
 
-def _wrong(wallet: Wallet) -> Iterator[list[bytes]]:
-    """Envelopes without end of signatures that look right, and were never seen before."""
-    good = wallet.transaction(RotateKeys(wallet.keys), now_ms(), life_ms=3_000_000).raw
-    while True:
-        yield [good[:-32] + os.urandom(8) + good[-24:] for _ in range(WRONG)]
-
-
 class _flood:
     """A context in which it floods. Its value says whether it does still."""
 
     def __init__(self, way: HttpTransport, envelopes: Iterator[list[bytes]], answered: list[int]) -> None:
         self._way, self._line, self._answered = way, Shared(envelopes), answered
         self._is_over = threading.Event()
-        self._threads = [threading.Thread(target=self._send) for _ in range(FLOODERS)]
+        self._threads = [threading.Thread(target=self._send) for _ in range(AT_ONCE)]
 
     def __enter__(self) -> Any:
         for thread in self._threads:

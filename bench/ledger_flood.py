@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Generic, TypeVar
 
-__all__ = ["Shared", "flooding"]
+__all__ = ["AT_ONCE", "Shared", "flooding", "wrong_signatures"]
 
 #: Connections that send at once.
 AT_ONCE = 2
@@ -67,14 +67,16 @@ def _request(envelope: list[bytes]) -> bytes:
     return head.encode() + body
 
 
-def _wrong(good: bytes) -> Iterator[bytes]:
+def wrong_signatures(good: bytes) -> Iterator[list[bytes]]:
+    """Envelopes without end of signatures that look right, and were never seen before."""
     # The signature is at the end; its last bytes say that it is below the order, so it must be looked at.
     while True:
-        yield _request([good[:-32] + os.urandom(8) + good[-24:] for _ in range(WRONG)])
+        yield [good[:-32] + os.urandom(8) + good[-24:] for _ in range(WRONG)]
 
 
 def _send(path: str, requests: list[bytes] | bytes, is_ready: object) -> None:
-    line = Shared(_wrong(requests) if isinstance(requests, bytes) else iter(requests))
+    line_of = map(_request, wrong_signatures(requests)) if isinstance(requests, bytes) else iter(requests)
+    line = Shared(line_of)
 
     def sender() -> None:
         for request in line:

@@ -9,18 +9,19 @@ use crate::world::{Flight, Numbers, Told, World, answers, public_of, stranger};
 use zosnet_core::address_of;
 use zosnet_core::session::{Config, INITIATION, Keeper, RESPONSE};
 
+/// The first response of the tape.
+fn first_response(world: &World) -> Flight {
+    let mut tape = world.tape.iter();
+    tape.find(|flight| flight.kind() == RESPONSE).unwrap().clone()
+}
+
 #[test]
 fn a_response_that_comes_again_or_late_changes_nothing() {
     let mut world = World::pair(1);
     world.record = true;
     world.offer(0, 1);
     world.run(1.0);
-    let response = world
-        .tape
-        .iter()
-        .find(|flight| flight.kind() == RESPONSE)
-        .unwrap()
-        .clone();
+    let response = first_response(&world);
     let state = essence(&world, 0);
     let told = world.nodes[0].told.len();
     for _ in 0..10 {
@@ -36,12 +37,7 @@ fn a_response_altered_anywhere_leaves_the_attempt_as_it_was() {
     world.path.drops = Some(|flight| flight.kind() == RESPONSE);
     world.offer(0, 1);
     world.run(0.05);
-    let response = world
-        .tape
-        .iter()
-        .find(|flight| flight.kind() == RESPONSE)
-        .unwrap()
-        .clone();
+    let response = first_response(&world);
     for at in 0..response.bytes.len() {
         let mut altered = response.clone();
         altered.bytes[at] ^= 1;

@@ -11,7 +11,7 @@ use crate::counters::Counter;
 use super::Lane;
 use super::frames::{Road, add_packet};
 
-/// A frame that still takes small packets.
+/// A frame that still takes packets.
 pub(super) struct OpenFrame {
     transport: Arc<Transport>,
     road: Arc<Road>,

@@ -109,6 +109,17 @@ pub struct FoldHasher {
     key: u64,
 }
 
+/// Without a secret: for numbers that this node gave itself, so that nobody else can aim for collisions.
+impl Default for FoldHasher {
+    #[inline]
+    fn default() -> Self {
+        Self {
+            state: 0x9e37_79b9_7f4a_7c15,
+            key: 0x94d0_49bb_1331_11eb,
+        }
+    }
+}
+
 impl Hasher for FoldHasher {
     #[inline]
     fn finish(&self) -> u64 {

@@ -1,6 +1,7 @@
 //! What every thread may know of a link: its ends, whether it can carry data, its figures.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Weak;
@@ -9,8 +10,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use socket2::SockAddr;
 use zosnet_core::datagram::LinkKeys;
+use zosnet_core::fib::FoldHasher;
 
-use crate::handoff::{LinkId, LinkInfo, LinkUp};
+use crate::handoff::{LinkInfo, LinkUp};
 use crate::sys;
 use crate::tcp::plain;
 
@@ -301,7 +303,10 @@ impl LinkState {
 }
 
 /// All links, by number. Small: copied whole when a link comes or goes.
-pub type Links = HashMap<LinkId, Arc<LinkState>>;
+pub type Links = ByNumber<Arc<LinkState>>;
+
+/// Something for each of the numbers that this node gave, of links or sessions.
+pub type ByNumber<T> = HashMap<u32, T, BuildHasherDefault<FoldHasher>>;
 
 /// What one remote end counts as when inbound links are bounded: an IPv4 address, an IPv6 /64.
 pub fn remote_group(address: IpAddr) -> u64 {

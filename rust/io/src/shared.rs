@@ -3,7 +3,6 @@
 //! Tables are immutable snapshots behind a generation counter: a lane looks at the counter once a turn and
 //! clones the `Arc` only when it moved.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -259,7 +258,7 @@ impl Shared {
             mark,
             events: EventQueue::new(events_limit)?,
             backlog: Backlog::default(),
-            links: Snapshot::new(HashMap::new()),
+            links: Snapshot::new(Links::default()),
             table: Snapshot {
                 value: Mutex::new(table),
                 generation: AtomicU64::new(1),

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::mem;
+use std::mem::{self, MaybeUninit};
 use std::net::Ipv6Addr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -152,18 +152,19 @@ impl Epoll {
         let limit = timeout.map_or(-1, |seconds| {
             (seconds * 1000.0).ceil().clamp(0.0, 60_000.0) as libc::c_int
         });
-        let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
+        let mut events = [MaybeUninit::<libc::epoll_event>::uninit(); EVENTS];
         out.clear();
-        let fd = self.0.as_raw_fd();
+        let (fd, place) = (self.0.as_raw_fd(), events.as_mut_ptr().cast());
         // SAFETY: `events` is writable for EVENTS entries.
-        let result =
-            check(unsafe { libc::epoll_wait(fd, events.as_mut_ptr(), EVENTS as libc::c_int, limit) });
+        let result = check(unsafe { libc::epoll_wait(fd, place, EVENTS as libc::c_int, limit) });
         let count = match result {
             Ok(count) => count as usize,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             Err(error) => return Err(error),
         };
         for event in events.iter().take(count) {
+            // SAFETY: the kernel wrote the first `count` of them.
+            let event = unsafe { event.assume_init() };
             let seen = event.events;
             out.push((
                 event.u64,

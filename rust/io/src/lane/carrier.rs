@@ -6,13 +6,14 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use zosnet_core::fib::Seeded;
 use zosnet_core::forward::{DropReason, LinkState as Reach};
 use zosnet_core::frame;
 
 use crate::counters::Counter;
 use crate::events::Event;
 use crate::handoff::LinkId;
-use crate::link::{Home, LinkState, Links, bump};
+use crate::link::{ByNumber, Home, LinkState, Links, bump};
 use crate::outqueue::{OutQueue, Pool};
 use crate::shared::{Shared, ToLane};
 use crate::sys::{self, Epoll, Ready};
@@ -75,12 +76,12 @@ pub struct Carrier {
     /// All links there are.
     pub known: Arc<Links>,
     /// Datagram links among them, by remote end and by the index in relayed packets.
-    by_remote: HashMap<SocketAddr, Arc<LinkState>>,
-    by_index: HashMap<u32, Arc<LinkState>>,
+    by_remote: HashMap<SocketAddr, Arc<LinkState>, Seeded>,
+    by_index: ByNumber<Arc<LinkState>>,
     /// Whole data packets for datagram links, which have no queue of their own: the lane wraps and sends them.
     pub(super) for_datagrams: Vec<(LinkId, Vec<u8>)>,
     known_generation: u64,
-    pub(super) links: HashMap<LinkId, Link>,
+    pub(super) links: ByNumber<Link>,
     pool: Pool,
     handover: HashMap<LinkId, Vec<u8>>,
     dirty: Vec<LinkId>,
@@ -91,7 +92,8 @@ pub struct Carrier {
 
 impl Carrier {
     /// No links yet.
-    pub fn new(shared: Arc<Shared>, lane: usize) -> Self {
+    /// `seed` must be secret: it keeps remote ends from aiming at one place of a table.
+    pub fn new(shared: Arc<Shared>, lane: usize, seed: u64) -> Self {
         Self {
             known: shared.links.get(),
             shared,
@@ -99,11 +101,11 @@ impl Carrier {
             now: sys::now(),
             timer: f64::INFINITY,
             events: Vec::new(),
-            by_remote: HashMap::new(),
-            by_index: HashMap::new(),
+            by_remote: HashMap::with_hasher(Seeded::new(seed)),
+            by_index: ByNumber::default(),
             for_datagrams: Vec::new(),
             known_generation: 0,
-            links: HashMap::new(),
+            links: ByNumber::default(),
             pool: Pool::default(),
             handover: HashMap::new(),
             dirty: Vec::new(),
@@ -132,10 +134,10 @@ impl Carrier {
             self.known = self.shared.links.get();
             let datagram =
                 |state: &Arc<LinkState>| Some((state.datagram.as_ref()?.keys(), Arc::clone(state)));
-            self.by_remote = (self.known.values())
-                .filter(|state| state.datagram.is_some())
-                .map(|state| (state.remote(), Arc::clone(state)))
-                .collect();
+            self.by_remote.clear();
+            let datagrams = self.known.values().filter(|state| state.datagram.is_some());
+            self.by_remote
+                .extend(datagrams.map(|state| (state.remote(), Arc::clone(state))));
             self.by_index = (self.known.values())
                 .filter_map(datagram)
                 .map(|(keys, state)| (keys.local_index(), state))

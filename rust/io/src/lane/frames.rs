@@ -182,7 +182,8 @@ impl Lane {
         }
         // Of datagrams each big packet has its own, so that the loss of one costs one packet.
         let entry = ENTRY_HEADER + segment_length(header, packet);
-        if (header.gso_type == 0 || road.longest == LONG_FRAME) && entry <= road.room() / 2 {
+        let many = header.gso_type != 0 || !self.pace.is_quiet(self.carrier.now);
+        if many && (header.gso_type == 0 || road.longest == LONG_FRAME) && entry <= road.room() / 2 {
             return self.share_frame(transport, road, class, header, packet);
         }
         self.close_frame();

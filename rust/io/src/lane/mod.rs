@@ -191,6 +191,9 @@ impl Lane {
         for (at, listener) in (0..).zip(&listeners) {
             epoll.add(listener.as_fd(), read, Token::Listener(at).pack())?;
         }
+        let mut seed = [0; 8];
+        sys::random(&mut seed)?;
+        let carrier = Carrier::new(Arc::clone(&shared), number, u64::from_ne_bytes(seed));
         let coalescer = Coalescer::new(tun.as_ref().is_some_and(TunQueue::takes_udp));
         Ok(Self {
             node: Node {
@@ -199,7 +202,7 @@ impl Lane {
             epoll,
             tun,
             connecting: Connecting::new(listeners),
-            carrier: Carrier::new(Arc::clone(&shared), number),
+            carrier,
             sessions: Sessions::new(Arc::clone(&shared)),
             door: Door::new(Arc::clone(&shared.filter)),
             coalescer,

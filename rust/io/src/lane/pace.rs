@@ -19,19 +19,30 @@ const GROUP: usize = 32;
 /// The rest: 32 packets at 160,000 a second, a fifteenth of what the TUN's queue holds.
 const REST: Duration = Duration::from_micros(200);
 
+/// Reads in one window, beyond which more is likely to wait behind what was read.
+const FEW: usize = 4;
+
 /// Counts small packets and decides.
 #[derive(Debug, Default)]
 pub struct Pace {
     since: f64,
+    reads: usize,
     counted: usize,
     turn: usize,
     fast: bool,
 }
 
 impl Pace {
-    /// `packets` small ones were taken in this turn.
+    /// A read gave so many small packets.
     pub fn took(&mut self, packets: usize) {
         self.turn += packets;
+        self.reads += 1;
+    }
+
+    /// Whether little came of late, as seen in the turn that began at `now`, in seconds: what is read then is sent on at
+    /// once, without a look for more that could go with it.
+    pub fn is_quiet(&self, now: f64) -> bool {
+        self.reads <= FEW || now - self.since > WINDOW
     }
 
     /// The turn that began at `now`, in seconds, is over: how long to rest, where that is better than to look at once.
@@ -41,7 +52,7 @@ impl Pace {
         let passed = now - self.since;
         if passed >= WINDOW {
             self.fast = self.counted as f64 >= FAST * passed;
-            (self.since, self.counted) = (now, 0);
+            (self.since, self.counted, self.reads) = (now, 0, 0);
         }
         (self.fast && (1..GROUP).contains(&turn)).then_some(REST)
     }
@@ -49,7 +60,7 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use super::{FAST, GROUP, Pace, REST};
+    use super::{FAST, FEW, GROUP, Pace, REST};
 
     /// What is said at the end of a second with this many packets a turn and turns a second.
     fn after(packets: usize, turns: u32) -> Option<std::time::Duration> {
@@ -69,6 +80,19 @@ mod tests {
         assert_eq!(after(2, turns), Some(REST), "fast, few at a time");
         assert_eq!(after(GROUP, turns), None, "in groups already");
         assert_eq!(after(0, turns), None, "nothing small");
+    }
+
+    #[test]
+    fn a_few_reads_are_quiet_and_so_is_what_comes_after_a_pause() {
+        let mut pace = Pace::default();
+        for turn in 0..10 {
+            let now = 5.0 + f64::from(turn) * 1e-5;
+            pace.took(1);
+            // The first turn ends the window before it.
+            assert_eq!(pace.is_quiet(now), turn <= FEW as u32, "{turn}");
+            pace.rest(now);
+        }
+        assert!(pace.is_quiet(5.002));
     }
 
     #[test]

@@ -37,8 +37,6 @@ const READ: usize = 256 << 10;
 const READ_CONTROL: usize = 16 << 10;
 /// Room for that, behind the start of a packet that came with the last read.
 pub const SCRATCH: usize = READ + MAX_PACKET;
-/// Pieces of the longest item: virtio header, packet headers, 128 payloads.
-const PIECES: usize = 130;
 /// Where the inner packet begins in a data packet.
 const INNER_AT: usize = PACKET_HEADER + DATA_HEADER + INNER_HEADER;
 
@@ -432,19 +430,14 @@ impl Lane {
             return;
         }
         self.coalescer.finish(buffer);
-        let headers: Vec<_> = self
-            .coalescer
-            .items()
-            .map(|item| item.virtio().to_bytes())
-            .collect();
-        let mut pieces = Vec::with_capacity(PIECES);
-        for (item, virtio) in self.coalescer.items().zip(&headers) {
-            pieces.clear();
-            pieces.push(IoSlice::new(virtio));
-            pieces.push(IoSlice::new(item.headers()));
+        for item in self.coalescer.items() {
+            let virtio = item.virtio().to_bytes();
+            let segments = item.segments();
+            let mut pieces = Vec::with_capacity(2 + segments);
+            pieces.extend([IoSlice::new(&virtio), IoSlice::new(item.headers())]);
             let ranges = item.ranges().map(|range| buffer.get(range).unwrap_or_default());
             pieces.extend(ranges.map(IoSlice::new));
-            self.count(Counter::TunTx, pieces.len() as u64 - 2);
+            self.count(Counter::TunTx, segments as u64);
             self.write_tun(&pieces);
         }
         self.coalescer.clear();

@@ -9,6 +9,7 @@ use zosnet_core::session::Transport;
 use zosnet_core::suite::{NONCE, Nonces, Session, SuiteError};
 
 use crate::keeper::ToKeeper;
+use crate::link::ByNumber;
 use crate::peers::{Inbound, Peer};
 use crate::shared::Shared;
 use crate::sys;
@@ -45,7 +46,7 @@ pub struct Sessions {
     /// The same for the suite `zosnet`.
     outbound: Vec<Option<Outbound>>,
     /// Keys by the index in what comes in, and of which retirement they are.
-    inbound: HashMap<u32, Arc<Inbound>>,
+    inbound: ByNumber<Arc<Inbound>>,
     retired: u64,
     /// The one used last.
     latest: Option<Arc<Inbound>>,
@@ -64,7 +65,7 @@ impl Sessions {
             nonces,
             slots: vec![const { None }; SLOTS],
             outbound: std::iter::repeat_with(|| None).take(SLOTS).collect(),
-            inbound: HashMap::new(),
+            inbound: ByNumber::default(),
             retired: 0,
             latest: None,
             young,

@@ -118,6 +118,10 @@ impl Lane {
                 Ok((header, packet)) => self.host_packet(header, packet),
                 Err(_) => self.carrier.dropped(DropReason::NotIpv6, 1),
             }
+            // What may wait behind it is found at the next turn.
+            if self.pace.is_quiet(self.carrier.now) {
+                break;
+            }
         }
         self.tun_buffer = buffer;
         self.close_frame();

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::ptr;
 
-use socket2::SockAddr;
+use socket2::{SockAddr, SockRef};
 
 use crate::tcp::plain;
 
@@ -125,8 +125,9 @@ impl Default for Receiver {
 }
 
 impl Receiver {
-    /// Take what waits, into `buffer` of at least `MESSAGES * MESSAGE_ROOM` bytes. `WouldBlock` when nothing waits.
-    pub fn receive(&mut self, socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<()> {
+    /// Take what waits, at most `most` messages, into `buffer` of at least [`MESSAGES`] times [`MESSAGE_ROOM`] bytes.
+    /// `WouldBlock` when nothing waits.
+    pub fn receive(&mut self, socket: &UdpSocket, buffer: &mut [u8], most: usize) -> io::Result<()> {
         self.received.clear();
         let mut vectors = [MaybeUninit::<libc::iovec>::uninit(); MESSAGES];
         // SAFETY: mmsghdr is plain data, for which all zeroes is a valid value.
@@ -134,6 +135,7 @@ impl Receiver {
         let mut count = 0;
         let parts = buffer
             .chunks_exact_mut(MESSAGE_ROOM)
+            .take(most)
             .zip(&mut vectors)
             .zip(self.names.iter_mut())
             .zip(self.controls.iter_mut())
@@ -255,15 +257,22 @@ pub struct Sending<'a> {
     pub class: u8,
 }
 
-/// Send at most [`SENDS`] trains; how many went.
-pub fn send(socket: &UdpSocket, trains: &[Sending<'_>]) -> io::Result<usize> {
+/// Send one datagram without a traffic class: the cheapest call there is, which counts after a rest, when nothing of it is
+/// in any cache.
+pub fn send_alone(socket: &UdpSocket, to: &SockAddr, datagram: &[u8]) -> io::Result<()> {
+    SockRef::from(socket)
+        .send_to_with_flags(datagram, to, libc::MSG_DONTWAIT)
+        .map(drop)
+}
+
+/// Send at most [`SENDS`] trains in one call; how many went.
+pub fn send<'a>(socket: &UdpSocket, trains: impl Iterator<Item = Sending<'a>>) -> io::Result<usize> {
     let mut vectors = [MaybeUninit::<libc::iovec>::uninit(); SENDS];
     let mut controls = [Control([0; CONTROL]); SENDS];
     // SAFETY: mmsghdr is plain data, for which all zeroes is a valid value.
     let mut headers: [libc::mmsghdr; SENDS] = unsafe { mem::zeroed() };
     let mut count = 0;
     let parts = trains
-        .iter()
         .zip(&mut vectors)
         .zip(&mut controls)
         .zip(&mut headers);
@@ -276,7 +285,7 @@ pub fn send(socket: &UdpSocket, trains: &[Sending<'_>]) -> io::Result<usize> {
         header.msg_hdr.msg_iovlen = 1;
         header.msg_hdr.msg_name = train.to.as_ptr().cast_mut().cast();
         header.msg_hdr.msg_namelen = train.to.len();
-        let length = write_control(&mut control.0, train);
+        let length = write_control(&mut control.0, &train);
         if length > 0 {
             header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
             header.msg_hdr.msg_controllen = length as _;

@@ -9,7 +9,7 @@ use std::net::UdpSocket;
 
 use socket2::SockAddr;
 
-use super::batch::{self, SENDS, Sending};
+use super::batch::{self, Sending};
 
 /// Datagrams of a train, the kernel's own limit on all versions.
 const TRAIN_DATAGRAMS: usize = 64;
@@ -128,18 +128,22 @@ impl Outbox {
     pub fn flush(&mut self, socket: &UdpSocket) -> Flushed {
         let mut flushed = Flushed::default();
         while !self.trains.is_empty() {
-            let sendings: Vec<_> = self
-                .trains
-                .iter()
-                .take(SENDS)
-                .map(|train| Sending {
-                    to: &train.to,
-                    bytes: self.bytes.get(train.start..train.end).unwrap_or_default(),
-                    segment: if train.count > 1 { train.segment } else { 0 },
-                    class: train.class,
-                })
-                .collect();
-            match batch::send(socket, &sendings) {
+            let bytes = |train: &Train| self.bytes.get(train.start..train.end).unwrap_or_default();
+            let outcome = match self.trains.front() {
+                Some(train) if self.trains.len() == 1 && train.count == 1 && train.class == 0 => {
+                    batch::send_alone(socket, &train.to, bytes(train)).map(|()| 1)
+                }
+                _ => {
+                    let sendings = self.trains.iter().map(|train| Sending {
+                        to: &train.to,
+                        bytes: bytes(train),
+                        segment: if train.count > 1 { train.segment } else { 0 },
+                        class: train.class,
+                    });
+                    batch::send(socket, sendings)
+                }
+            };
+            match outcome {
                 Ok(sent) if sent > 0 => {
                     flushed.calls += 1;
                     for train in self.trains.drain(..sent.min(self.trains.len())) {
@@ -228,7 +232,7 @@ mod tests {
     fn take(socket: &UdpSocket) -> Vec<(u8, usize, u8)> {
         let (mut receiver, mut buffer) = (Receiver::default(), vec![0; MESSAGES * MESSAGE_ROOM]);
         let mut all = Vec::new();
-        while receiver.receive(socket, &mut buffer).is_ok() {
+        while receiver.receive(socket, &mut buffer, MESSAGES).is_ok() {
             for message in &receiver.received {
                 for datagram in buffer[message.start..message.end].chunks(message.segment) {
                     assert!(datagram.iter().all(|byte| *byte == datagram[0]));

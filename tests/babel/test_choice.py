@@ -112,7 +112,9 @@ def test_a_node_of_our_kind_says_in_its_ihu_that_its_end_is_metered() -> None:
 def test_flows_are_spread_over_two_equal_links_to_one_node() -> None:
     talk = talk_over("udp", "udp")
     assert ways(talk) == (B, C, True)
-    assert installs(talk)[-1] == Install(net("D"), OURS, B, C, 14, spread=True)
+    assert installs(talk)[-1] == Install(
+        net("D"), OURS, B, C, 14, spread=True, originates=True, backup_originates=True
+    )
 
 
 def test_flows_are_not_spread_over_links_of_two_kinds_or_qualities_or_nodes() -> None:

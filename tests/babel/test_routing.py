@@ -145,7 +145,7 @@ def test_another_key_for_a_known_prefix_is_refused_for_half_an_hour(monkeypatch:
     )
     assert talk.speaker.counters["refused.key"] == 2
     talk = talk >> Silence(1300.0, answering=(C,)) >> Heard(C, Update(net("D"), other, 0, 0))
-    talk << Install(net("D"), other, C, None, 2)
+    talk << Install(net("D"), other, C, None, 2, originates=True)
 
 
 def test_another_key_is_refused_before_we_announced_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +160,12 @@ def test_another_key_is_refused_before_we_announced_the_first(monkeypatch: pytes
 def test_a_forged_seqno_does_not_draw_traffic_from_a_route_that_works() -> None:
     talk = Dialogue(B, C) >> Heard(B, update("D", 7, 20)) >> Heard(C, update("D", 20_000, 0)) << Silent()
     assert talk.speaker.counters["refused.seqno_jump"] == 1
-    talk = talk >> down(B) >> Heard(C, update("D", 20_000, 0)) << Install(net("D"), rid("D"), C, None, 1001)
+    talk = (
+        talk
+        >> down(B)
+        >> Heard(C, update("D", 20_000, 0))
+        << Install(net("D"), rid("D"), C, None, 1001, originates=True)
+    )
 
 
 def test_a_restart_is_believed_and_its_former_self_no_longer() -> None:
@@ -204,7 +209,9 @@ def test_a_forged_start_draws_no_traffic_from_a_route_that_is_shorter() -> None:
 def test_a_forged_start_cannot_keep_out_the_originator_itself() -> None:
     real, forged = ordered("D", 1000), ordered("D", 2000)
     talk = Dialogue(B, C) >> Heard(C, update("D", 0, 500, forged)) << Install(net("D"), forged, C, None, 1501)
-    talk = talk >> Heard(B, update("D", 5, 0, real)) << Install(net("D"), real, B, None, 1001)
+    talk = (
+        talk >> Heard(B, update("D", 5, 0, real)) << Install(net("D"), real, B, None, 1001, originates=True)
+    )
     talk = talk >> Heard(C, update("D", 1, 0, forged)) << Silent()
 
 
@@ -214,7 +221,11 @@ def test_a_start_in_the_future_is_believed_only_while_there_is_nothing_else() ->
     talk = talk >> Heard(C, update("D", 0, 10, beyond)) << Install(net("D"), beyond, C, None, 1011)
     talk = talk >> Heard(B, update("D", 0, 500, today)) << Install(net("D"), today, B, None, 1501)
     talk = talk >> Heard(C, update("D", 1, 0, beyond)) << Silent()
-    talk = talk >> Heard(C, update("D", 0, 0, tomorrow)) << Install(net("D"), tomorrow, C, None, 1001)
+    talk = (
+        talk
+        >> Heard(C, update("D", 0, 0, tomorrow))
+        << Install(net("D"), tomorrow, C, None, 1001, originates=True)
+    )
 
 
 def test_a_node_whose_clock_stands_still_in_1970_has_routes_and_weighs_starts_all_the_same() -> None:
@@ -228,7 +239,7 @@ def test_a_node_whose_clock_stands_still_in_1970_has_routes_and_weighs_starts_al
 def test_nobody_goes_back_to_a_router_id_that_was_succeeded() -> None:
     old, new = rid("D", "000000000001"), rid("D", "000000000002")
     talk = Dialogue(B, C) >> Heard(B, update("D", 0, 900, old)) >> Heard(C, update("D", 0, 0, new))
-    talk << Install(net("D"), new, C, None, 1001)
+    talk << Install(net("D"), new, C, None, 1001, originates=True)
     talk = talk >> Heard(B, update("D", 5, 1, old)) >> down(C) << Unreachable(net("D"), new)
     talk = talk >> Silence(6.1) << Install(net("D"), old, B, None, 1002)
 
@@ -294,6 +305,17 @@ def test_a_stalled_neighbour_is_used_for_nothing_until_it_is_resumed() -> None:
         << Install(net("E"), rid("E"), B, None, 1021)
     )
     talk << Send(C, update("E", 0, 1021))
+
+
+def test_the_data_plane_knows_whether_it_sends_to_the_originator_itself() -> None:
+    def said(metric: int, backup: int | None, *hints: bool) -> Install:
+        return Install(net("D"), rid("D"), B, backup, metric, *hints)
+
+    talk = Dialogue(B, C) >> Heard(B, update("D", 0, 0)) << said(1001, None, False, True, False)
+    talk = talk >> Heard(C, update("D", 0, 0)) << said(1001, C, True, True, True)
+    talk = talk >> Heard(C, update("D", 0, 1)) << said(1001, C, True, True, False) << Silent()
+    talk = talk >> Heard(B, update("D", 0, 7)) << said(1008, C, True, False, False)
+    talk >> down(B) >> down(C) << Unreachable(net("D"), rid("D"))
 
 
 def test_ten_thousand_routes_are_decided_in_slices_installs_first() -> None:

@@ -41,7 +41,7 @@ def test_a_router_at_work_says_what_the_reference_says() -> None:
     talk = (
         talk
         >> Heard(B, update("B", 0, 0))
-        << Install(net("B"), rid("B"), B, None, 1001)
+        << Install(net("B"), rid("B"), B, None, 1001, originates=True)
         << Send(C, forwarded)
         << Silent()
     )

@@ -169,17 +169,20 @@ def test_records_are_64_bytes_in_the_data_plane_s_layout() -> None:
     assert third[0] == 0 and third[20:] == bytes(44)
 
 
-def test_flags_of_a_record_say_which_suite_the_node_speaks_and_whether_flows_are_spread() -> None:
+def test_flags_of_a_record_say_what_the_node_speaks_and_what_is_known_of_the_way() -> None:
     prefix, ours = PUBLIC.subnet(), RouterId.of(PUBLIC, ORDERED_ZONE | SESSION_ZONE, b"abcdef")
     older = RouterId.of(PUBLIC, ORDERED_ZONE, b"abcdef")
     actions: list[Install | Unreachable | Remove] = [
         Install(prefix, ours, 3, 4, 10),
         Install(prefix, ours, 3, 4, 10, spread=True),
         Install(prefix, older, 3, None, 10, spread=True),
+        Install(prefix, ours, 3, 4, 10, originates=True),
+        Install(prefix, ours, 3, 4, 10, originates=True, backup_originates=True),
+        Install(prefix, older, 3, None, 10, backup_originates=True),
         Unreachable(prefix, ours),
         Remove(prefix),
     ]
-    assert list(pack(actions)[2::RECORD_BYTES]) == [1, 3, 0, 1, 0]
+    assert list(pack(actions)[2::RECORD_BYTES]) == [1, 3, 0, 5, 13, 0, 1, 0]
     assert not any(pack(actions)[3::RECORD_BYTES])
 
 

@@ -25,6 +25,10 @@ pub const RECORD: usize = 64;
 pub const SPEAKS_SESSIONS: u8 = 1;
 /// Flag: primary and backup are equally good, so flows are spread over both.
 pub const SPREAD: u8 = 2;
+/// Flag: the node at the other end of the primary announces the prefix as its own.
+pub const ORIGINATES: u8 = 4;
+/// Flag: so does the one at the other end of the backup.
+pub const BACKUP_ORIGINATES: u8 = 8;
 
 const OP_REMOVE: u8 = 0;
 const OP_SET: u8 = 1;
@@ -38,13 +42,21 @@ pub struct Entry {
     pub primary: u32,
     /// Feasible link to flip to while the primary is silent; 0: none.
     pub backup: u32,
-    /// [`SPEAKS_SESSIONS`] and [`SPREAD`]. Others are ignored.
+    /// [`SPEAKS_SESSIONS`], [`SPREAD`], [`ORIGINATES`] and [`BACKUP_ORIGINATES`]. Others are ignored.
     pub flags: u8,
     /// Whether a packet used the entry since the last [`Builder::drain_used`].
     pub used: AtomicBool,
 }
 
 impl Entry {
+    /// Whether the node of this entry is at the other end of `link`, so that nobody passes on what is sent there for it.
+    #[inline]
+    #[must_use]
+    pub fn ends(&self, link: u32) -> bool {
+        (link == self.primary && self.flags & ORIGINATES != 0)
+            || (link == self.backup && self.flags & BACKUP_ORIGINATES != 0)
+    }
+
     /// Note that a packet used this entry. Writes only the first time, so lanes don't fight for the line.
     #[inline]
     pub fn mark_used(&self) {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use socket2::SockAddr;
 use zosnet_core::datagram::LinkKeys;
@@ -63,8 +63,6 @@ pub struct LinkState {
     waiting: AtomicBool,
     /// When the last Hello left that is not answered yet.
     hello: Mutex<Option<f64>>,
-    /// Of a stream link: the key of the node at the other end, once a frame of its own showed it.
-    far_end: OnceLock<[u8; 32]>,
 }
 
 /// What the unread control packets of all links weigh.
@@ -185,19 +183,9 @@ impl DatagramLink {
 }
 
 impl LinkState {
-    /// A frame of the node with this key came over the link, and nobody had passed it on.
-    ///
-    /// Only a stream takes frames of any length, so it is kept for those alone. The first word counts: who is at the
-    /// other end of a connection stays there, and who passes on what it should have marked as passed on fools itself.
-    pub fn comes_from(&self, key: &[u8; 32]) {
-        if self.up.proto == "tcp" {
-            let _ = self.far_end.set(*key);
-        }
-    }
-
-    /// Whether this is a stream to the node with this key, without anybody between.
-    pub fn ends_at(&self, key: &[u8; 32]) -> bool {
-        self.far_end.get() == Some(key)
+    /// Whether it is a byte stream: frames of any length go over it whole, or not at all.
+    pub fn is_stream(&self) -> bool {
+        self.up.proto == "tcp"
     }
 
     /// A link that has just come up.
@@ -217,7 +205,6 @@ impl LinkState {
             unread_bytes: AtomicU64::new(0),
             waiting: AtomicBool::new(false),
             hello: Mutex::new(None),
-            far_end: OnceLock::new(),
         }
     }
 

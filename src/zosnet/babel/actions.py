@@ -25,7 +25,9 @@ class Install:
     `backup` is another neighbour to which the data plane may flip on its own, at any moment and for as long
     as this Install stands: it is feasible, so no combination of flips anywhere closes a loop. `metric` is
     that of the moment; when only the metric changes there is no new Install. With `spread` both are links of
-    equal quality to one and the same node: flows may be spread over them, each on one.
+    equal quality to one and the same node: flows may be spread over them, each on one. `originates` and
+    `backup_originates`: that neighbour announces the prefix as its own, so what is sent to it for the prefix
+    goes no further.
     """
 
     prefix: Prefix
@@ -34,6 +36,8 @@ class Install:
     backup: int | None
     metric: int
     spread: bool = False
+    originates: bool = False
+    backup_originates: bool = False
 
 
 @dataclass(frozen=True, slots=True)

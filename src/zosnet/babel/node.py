@@ -71,14 +71,14 @@ class Node:
         if route is None:
             self._withdraw(entry)
             return
-        backup = entry.backup.neighbour.peer if entry.backup is not None else None
-        told = (route.neighbour.peer, backup, route.router_id.raw, entry.spread)
+        other = entry.backup
+        backup = other.neighbour.peer if other is not None else None
+        hints = (entry.spread, route.is_originated, other is not None and other.is_originated)
+        told = (route.neighbour.peer, backup, route.router_id.raw, *hints)
         if entry.installed != told:
             entry.installed = told
             self.forwarding.append(
-                Install(
-                    entry.prefix, route.router_id, route.neighbour.peer, backup, route.total, entry.spread
-                )
+                Install(entry.prefix, route.router_id, route.neighbour.peer, backup, route.total, *hints)
             )
 
     def remove(self, entry: Entry) -> None:
@@ -90,5 +90,5 @@ class Node:
 
     def _withdraw(self, entry: Entry) -> None:
         if entry.installed is not None and entry.installed[0] and entry.router_id is not None:
-            entry.installed = (0, None, entry.router_id.raw, False)
+            entry.installed = (0, None, entry.router_id.raw, False, False, False)
             self.forwarding.append(Unreachable(entry.prefix, entry.router_id))

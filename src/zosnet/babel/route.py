@@ -29,6 +29,11 @@ class Route:
         self.timer = float("inf")
 
     @property
+    def is_originated(self) -> bool:
+        """Whether the neighbour announces the prefix as its own: others add the cost of a link, never 0."""
+        return self.metric == 0
+
+    @property
     def total(self) -> int:
         """The metric with the cost of the link."""
         return plus(self.metric, self.neighbour.cost)
@@ -72,8 +77,9 @@ class Entry:
         self.former: tuple[bytes, ...] = ()
         self.spread = False
         """Whether flows are spread over the selected route and the backup."""
-        self.installed: tuple[int, int | None, bytes, bool] | None = None
-        """What the data plane was told: (next hop, backup, router id, spread); next hop 0: `Unreachable`."""
+        self.installed: tuple[int, int | None, bytes, bool, bool, bool] | None = None
+        """What the data plane was told: (next hop, backup, router id, spread, originates, backup originates);
+        next hop 0: `Unreachable`."""
         self.announced = INFINITY
         self.announced_id: bytes = b""
         self.dirty = self.flood = False

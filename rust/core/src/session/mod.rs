@@ -9,6 +9,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `wire` | bytes: headers, offers, entries |
+//! | [`compact`] | shorter headers of packets inside |
 //! | `mac` | mac1 and cookies, as `crate::cookies` has them |
 //! | `handshake` | the Noise handshake, and the keys that come of it |
 //! | `transport` | one generation of keys |
@@ -24,6 +25,7 @@
 mod action;
 mod answering;
 mod asking;
+pub mod compact;
 mod config;
 mod handshake;
 mod keeper;

@@ -65,6 +65,11 @@ pub enum EntryKind {
     PathProbeAck,
     /// A piece of a packet ([`crate::fragments`]).
     Fragment,
+    /// A packet between the nodes themselves, its header shortened ([`super::compact`]). Only as the first of a frame.
+    Compact {
+        /// As of a whole packet.
+        partial: bool,
+    },
     /// The peer forgets these keys.
     Close,
     /// Something of a later version.
@@ -80,11 +85,12 @@ impl EntryKind {
             Self::PathProbeAck => 3,
             Self::Fragment => 4,
             Self::Close => 5,
+            Self::Compact { .. } => 6,
             Self::Other(code) => code,
         }
     }
 
-    const fn of_code(code: u8) -> Self {
+    const fn of_code(code: u8, partial: bool) -> Self {
         match code {
             0 => Self::Padding,
             1 => Self::Message,
@@ -92,6 +98,7 @@ impl EntryKind {
             3 => Self::PathProbeAck,
             4 => Self::Fragment,
             5 => Self::Close,
+            6 => Self::Compact { partial },
             code => Self::Other(code),
         }
     }
@@ -118,10 +125,11 @@ impl std::ops::Deref for EntryHeader {
 pub fn entry_header(kind: EntryKind, length: usize) -> EntryHeader {
     let length = length as u16 & LENGTH;
     let (word, header) = match kind {
-        EntryKind::Packet { partial } => (length | if partial { PARTIAL } else { 0 }, 2),
+        EntryKind::Packet { .. } => (length, 2),
         _ => (EXTENDED | (length + 1) & LENGTH, 3),
     };
-    let [first, second] = word.to_be_bytes();
+    let partial = matches!(kind, EntryKind::Packet { partial } | EntryKind::Compact { partial } if partial);
+    let [first, second] = (word | if partial { PARTIAL } else { 0 }).to_be_bytes();
     EntryHeader {
         bytes: [first, second, kind.code()],
         length: header,
@@ -159,11 +167,11 @@ impl Iterator for Entries<'_> {
         let start = self.at + ENTRY_HEADER;
         let end = start + usize::from(word & LENGTH);
         let body = self.bytes.get(start..end)?;
+        let partial = word & PARTIAL != 0;
         let item = if word & EXTENDED == 0 {
-            let partial = word & PARTIAL != 0;
             (EntryKind::Packet { partial }, start..end)
         } else {
-            (EntryKind::of_code(*body.first()?), start + 1..end)
+            (EntryKind::of_code(*body.first()?, partial), start + 1..end)
         };
         self.at = end;
         Some(item)

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::{self, Relaxed};
 use zosnet_core::forward::DropReason;
 use zosnet_core::frame::DataHeader;
 use zosnet_core::icmp::Problem;
+use zosnet_core::session::compact::expand;
 use zosnet_core::session::{self, Entries, EntryKind, HEADER, OpenError};
 use zosnet_core::{datagram, ipv6, upper};
 
@@ -19,7 +20,6 @@ use crate::link::LinkState;
 use crate::peers::Inbound;
 use crate::udp::batch::{MESSAGES, Received};
 
-use super::transmit::OWN_HOP_LIMIT;
 use super::{Lane, pace};
 
 /// Receive calls in one turn, so that the TUN gets its turn.
@@ -205,15 +205,17 @@ impl Lane {
             Entries::of(plaintext)
                 .map(|(kind, within)| (kind, range.start + within.start..range.start + within.end)),
         );
-        if let Some((first, at)) = list.first()
-            && arrival.hop_limit.is_some()
-        {
-            let entry = buffer.get(at.clone()).unwrap_or_default();
-            self.came_directly(*first, entry, inbound, arrival);
-        }
-        for (kind, at) in list.drain(..) {
+        for (number, (kind, at)) in list.drain(..).enumerate() {
             match kind {
                 EntryKind::Packet { partial } => self.packet_in(buffer, at, partial, inbound, arrival),
+                // Behind another entry its header would lie where that one may still be read.
+                EntryKind::Compact { partial } if number == 0 => {
+                    match expand(buffer, at, &inbound.peer.address, &self.node.address) {
+                        Some(at) => self.packet_in(buffer, at, partial, inbound, arrival),
+                        None => self.carrier.dropped(DropReason::BadInner, 1),
+                    }
+                }
+                EntryKind::Compact { .. } => self.carrier.dropped(DropReason::BadInner, 1),
                 EntryKind::Message => {
                     let body = buffer.get(at).unwrap_or_default().to_vec();
                     self.message_from(inbound, body);
@@ -240,25 +242,6 @@ impl Lane {
             }
         }
         self.entry_list = list;
-    }
-
-    /// Learn where a stream ends: who sealed a frame that nobody passed on is at its other end. Its hop limit outside is
-    /// then still that of its first packet, two less by now: out of the sending node, and into this one.
-    fn came_directly(&mut self, first: EntryKind, entry: &[u8], inbound: &Inbound, arrival: Arrival) {
-        let left = match first {
-            EntryKind::Packet { .. } => entry
-                .get(ipv6::HOP_LIMIT_AT)
-                .and_then(|limit| limit.checked_sub(2)),
-            EntryKind::PathProbe | EntryKind::PathProbeAck => Some(OWN_HOP_LIMIT - 1),
-            _ => None,
-        };
-        if left.is_none() || left != arrival.hop_limit || self.latest_direct == arrival.link {
-            return;
-        }
-        self.latest_direct = arrival.link;
-        if let Some(state) = arrival.link.and_then(|link| self.carrier.known.get(&link)) {
-            state.comes_from(&inbound.peer.key);
-        }
     }
 
     /// An IP packet out of a frame: checked, and kept for the TUN.

@@ -13,13 +13,15 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use socket2::SockAddr;
 
-use zosnet_core::Address;
+use zosnet_core::fib::Entry;
+use zosnet_core::{Address, ipv6};
 use zosnet_core::datagram::{self, LinkKeys, RELAY_OVERHEAD};
 use zosnet_core::forward::DropReason;
 use zosnet_core::fragments;
 use zosnet_core::frame::DataHeader;
 use zosnet_core::icmp::Problem;
 use zosnet_core::offload::{Checksums, Gso, VirtioNetHdr, split_as};
+use zosnet_core::session::compact::{COMPACT, compact};
 use zosnet_core::session::{self, ENTRY_HEADER, EntryKind, HEADER, OVERHEAD, RESERVED_IID, TAG, Transport};
 
 use crate::counters::Counter;
@@ -51,6 +53,10 @@ pub(super) struct Road {
     hop_limit: u8,
     src: Address,
     dst: Address,
+    /// The address of the node at its end.
+    node: Address,
+    /// Nobody passes on what takes it.
+    ends: bool,
 }
 
 enum Kind {
@@ -117,18 +123,38 @@ pub(super) fn add_packet(entries: &mut Vec<u8>, head: &[u8], body: &[u8], partia
     entries.extend_from_slice(body);
 }
 
+/// The same, its header shortened.
+fn add_compact(entries: &mut Vec<u8>, short: [u8; COMPACT], rest: [&[u8]; 2], partial: bool) {
+    let kind = EntryKind::Compact { partial };
+    let length = COMPACT + rest[0].len() + rest[1].len();
+    entries.extend_from_slice(&session::entry_header(kind, length));
+    entries.extend_from_slice(&short);
+    entries.extend_from_slice(rest[0]);
+    entries.extend_from_slice(rest[1]);
+}
+
 impl Lane {
-    /// [`Self::road_to`], found again for the packets of one turn.
-    pub(super) fn road(&mut self, peer: &Arc<Peer>, cap: usize, link: LinkId, hop_limit: u8) -> Arc<Road> {
+    /// The road of frames to `peer`, the node of `entry`, through `link`; found again for the packets of one turn. `cap`:
+    /// the longest frame that the node takes.
+    pub(super) fn road(
+        &mut self,
+        peer: &Arc<Peer>,
+        cap: usize,
+        entry: &Entry,
+        link: LinkId,
+        hop_limit: u8,
+    ) -> Arc<Road> {
+        let ends = entry.ends(link);
         if let Some((for_peer, road)) = &self.latest_road
             && Arc::ptr_eq(for_peer, peer)
             && road.link == link
             && road.hop_limit == hop_limit
             && road.cap == cap
+            && road.ends == ends
         {
             return Arc::clone(road);
         }
-        let road = Arc::new(self.road_to(peer, cap, link, hop_limit));
+        let road = Arc::new(self.road_to(peer, cap, link, ends, hop_limit));
         if peer.takes(link) && !matches!(road.kind, Kind::Direct(..)) {
             let _ = self.shared.keeper.post(ToKeeper::Rerouted(peer.key));
         }
@@ -136,8 +162,7 @@ impl Lane {
         road
     }
 
-    /// The road of frames to `peer` through `link`. `cap`: the longest frame that it takes.
-    fn road_to(&self, peer: &Peer, cap: usize, link: LinkId, hop_limit: u8) -> Road {
+    fn road_to(&self, peer: &Peer, cap: usize, link: LinkId, ends: bool, hop_limit: u8) -> Road {
         let state = self.carrier.known.get(&link);
         let datagram = state.and_then(|state| Some((state, state.datagram.as_ref()?)));
         let through_relays = peer.path_frame.load(Relaxed) as usize;
@@ -150,7 +175,7 @@ impl Lane {
                 let kind = Kind::Relayed(Arc::clone(state), udp.keys(), udp.target());
                 (kind, longest.min(through_relays))
             }
-            None if state.is_some_and(|state| state.ends_at(&peer.key)) => (Kind::Wrapped, LONG_FRAME),
+            None if ends && state.is_some_and(|state| state.is_stream()) => (Kind::Wrapped, LONG_FRAME),
             None => (Kind::Wrapped, through_relays.min(FRAME_RELAYED)),
         };
         Road {
@@ -161,6 +186,8 @@ impl Lane {
             hop_limit,
             src: self.node.address,
             dst: node_frame_address(peer.prefix),
+            node: peer.address,
+            ends,
         }
     }
 
@@ -189,10 +216,21 @@ impl Lane {
         self.close_frame();
         let mut count = 0;
         let outcome = split_as(Checksums::Partial, header, packet, |head, body, partial| {
-            let length = ENTRY_HEADER + head.len() + body.len();
-            count += u64::from(self.emit(transport, road, class, length, |bytes| {
-                add_packet(bytes, head, body, partial);
-            }));
+            let length = head.len() + body.len();
+            let short = compact(head, length, &road.src, &road.node);
+            let rest = head.get(ipv6::HEADER..).unwrap_or_default();
+            let sent = match short {
+                Some(short) => {
+                    let length = ENTRY_HEADER + 1 + COMPACT + length - ipv6::HEADER;
+                    self.emit(transport, road, class, length, |bytes| {
+                        add_compact(bytes, short, [rest, body], partial);
+                    })
+                }
+                None => self.emit(transport, road, class, ENTRY_HEADER + length, |bytes| {
+                    add_packet(bytes, head, body, partial);
+                }),
+            };
+            count += u64::from(sent);
         });
         if outcome.is_err() {
             self.carrier.dropped(DropReason::BadOffload, 1);

@@ -131,8 +131,6 @@ pub struct Lane {
     /// The link that packets of others took last in this turn, and the one they came from.
     latest_relay: Option<Relay>,
     latest_inbound: Option<(u32, LinkId, Arc<LinkKeys>)>,
-    /// The link over which a frame came last that nobody had passed on.
-    latest_direct: Option<LinkId>,
     /// Memory for the next one.
     spare_entries: Vec<u8>,
     /// Memory for the entries of one frame.
@@ -211,7 +209,6 @@ impl Lane {
             latest_road: None,
             latest_relay: None,
             latest_inbound: None,
-            latest_direct: None,
             spare_entries: Vec::new(),
             entry_list: Vec::new(),
             fragments: Fragments::new(),

@@ -113,7 +113,7 @@ impl Lane {
         match forward::outgoing(&table, &address, |link| self.carrier.reach(link)) {
             Outgoing::Send { entry, link } => {
                 let peer = self.shared.peers.of(&entry.public);
-                let road = self.road(&peer, usize::MAX, link, OWN_HOP_LIMIT);
+                let road = self.road(&peer, usize::MAX, entry, link, OWN_HOP_LIMIT);
                 if !self.emit_payload(&road, 0, frame) {
                     self.count(Counter::LinkGone, 1);
                 }
@@ -130,7 +130,7 @@ impl Lane {
             forward::outgoing(&table, &address, |link| self.carrier.reach(link))
             && let Ok(Suite::Zosnet(peer, transport)) = self.sessions.suite(entry, self.carrier.now)
         {
-            let road = self.road(&peer, transport.max_frame(), link, OWN_HOP_LIMIT);
+            let road = self.road(&peer, transport.max_frame(), entry, link, OWN_HOP_LIMIT);
             self.send_entry(&transport, &road, kind, body);
         }
     }

@@ -11,7 +11,7 @@ use zosnet_core::frame::{self, DATA_HEADER, DataHeader, Frame, FrameError, Kind,
 use zosnet_core::icmp::{self, Problem};
 use zosnet_core::inner::{self, INNER_HEADER, InnerType};
 use zosnet_core::offload::VirtioNetHdr;
-use zosnet_core::session::{Entries, EntryKind};
+use zosnet_core::session::compact::first_packet;
 use zosnet_core::waiting::{Origin, Pushed};
 
 use crate::counters::Counter;
@@ -389,9 +389,9 @@ impl Lane {
             if is_frame_address(&error.destination) {
                 let peer = self.shared.peers.known(&entry.public)?;
                 let opened = peer.current()?.reopen(&mut sealed).ok()?;
-                let (_, at) =
-                    Entries::of(opened).find(|(kind, _)| matches!(kind, EntryKind::Packet { .. }))?;
-                return error.for_host(opened.get(at)?).ok();
+                return error
+                    .for_host(&first_packet(opened, &self.node.address, &peer.address)?)
+                    .ok();
             }
             let session = self.sessions.of(entry).ok()?;
             let offending = session.open(&mut sealed).ok()?.get(INNER_HEADER..)?;
@@ -463,11 +463,12 @@ impl Lane {
             // A frame made for the far end of its stream may be longer than relays may see.
             if header.is_some_and(|header| is_frame_address(&header.dst))
                 && packet.len() > SEALED_AT + FRAME_RELAYED
-                && !self
-                    .carrier
-                    .known
-                    .get(&link)
-                    .is_some_and(|state| state.ends_at(&entry.public))
+                && !(entry.ends(link)
+                    && self
+                        .carrier
+                        .known
+                        .get(&link)
+                        .is_some_and(|state| state.is_stream()))
             {
                 self.carrier.dropped(DropReason::TooBig, 1);
                 continue;

@@ -156,7 +156,7 @@ impl Lane {
                 let (src, dst) = addresses(packet);
                 match self.sessions.suite(entry, self.carrier.now) {
                     Ok(Suite::Zosnet(peer, transport)) => {
-                        let road = self.road(&peer, transport.max_frame(), link, hop_limit);
+                        let road = self.road(&peer, transport.max_frame(), entry, link, hop_limit);
                         self.send_framed(&transport, &road, header, packet);
                     }
                     Ok(Suite::Mycelium(session)) => {
@@ -278,7 +278,7 @@ impl Lane {
                 let dst = destination;
                 match self.sessions.suite(entry, self.carrier.now) {
                     Ok(Suite::Zosnet(peer, transport)) => {
-                        let road = self.road(&peer, transport.max_frame(), link, hop_limit);
+                        let road = self.road(&peer, transport.max_frame(), entry, link, hop_limit);
                         self.send_entry(&transport, &road, EntryKind::Message, body);
                     }
                     Ok(Suite::Mycelium(session)) => {

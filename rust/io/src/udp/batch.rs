@@ -14,8 +14,10 @@ use crate::tcp::plain;
 
 /// Messages of one receive call, each a train of datagrams of one sender.
 pub const MESSAGES: usize = 4;
+/// Room in front of each, where the header of a packet inside may be built (`zosnet_core::session::compact`).
+const FRONT: usize = 64;
 /// Room for one of them: the longest that UDP_GRO makes.
-pub const MESSAGE_ROOM: usize = 65_536;
+pub const MESSAGE_ROOM: usize = FRONT + 65_536;
 /// Trains of one send call.
 pub const SENDS: usize = 32;
 /// Room for the control messages of one datagram: two of one int, with their headers, rounded up.
@@ -141,6 +143,7 @@ impl Receiver {
             .zip(self.controls.iter_mut())
             .zip(&mut headers);
         for ((((room, vector), name), control), header) in parts {
+            let room = room.get_mut(FRONT..).unwrap_or_default();
             let vector = vector.write(libc::iovec {
                 iov_base: room.as_mut_ptr().cast(),
                 iov_len: room.len(),
@@ -176,7 +179,7 @@ impl Receiver {
             if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
                 continue;
             }
-            let start = at * MESSAGE_ROOM;
+            let start = at * MESSAGE_ROOM + FRONT;
             self.received.push(Received {
                 start,
                 end: start + length,

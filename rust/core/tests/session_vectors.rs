@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use zosnet_core::address_of;
 use zosnet_core::session::{
-    Action, Config, EntryKind, From, HEADER, Keeper, Limits, TAG, Transport, entry_header, unknown_frame,
+    Action, Config, EntryKind, From, HEADER, Keeper, Limits, TAG, Transport, compact::first_packet,
+    entry_header, unknown_frame,
 };
 use zosnet_core::suite::Fill;
 
@@ -77,6 +78,15 @@ fn frame(transport: &Transport, lane: u8) -> Vec<u8> {
     frame
 }
 
+/// A packet with a short header, as the first entry.
+fn short(transport: &Transport) -> Vec<u8> {
+    let body = [64, 17, 0x6a, 0xb1, 2, 3, 1, 2, 3, 4, 5, 6, 7, 8];
+    let header = entry_header(EntryKind::Compact { partial: false }, body.len());
+    let mut frame = [&[0; HEADER][..], &header, &body, &[0; TAG]].concat();
+    transport.seal(0, &mut frame).unwrap();
+    frame
+}
+
 fn vectors() -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     for aes in [false, true] {
@@ -92,13 +102,26 @@ fn vectors() -> Vec<(String, Vec<u8>)> {
         let there = frame(&keys[0], 0);
         b.heard(their_keys[0].local_index(), 1.0);
         let back = frame(&their_keys[0], 1);
+        let shortened = short(&keys[0]);
         assert_eq!(their_keys[0].open(&mut there.clone()).unwrap().len(), 9);
+        let (from, to) = ([4; 16], [5; 16]);
+        let opened = their_keys[0].open(&mut shortened.clone()).unwrap().to_vec();
+        let whole = first_packet(&opened, &from, &to).unwrap();
+        let expected = [
+            &[0x6a, 0xb1, 2, 3, 0, 8, 17, 64][..],
+            &from,
+            &to,
+            &[1, 2, 3, 4, 5, 6, 7, 8],
+        ]
+        .concat();
+        assert_eq!(whole, expected);
         assert_eq!(keys[0].open(&mut back.clone()).unwrap().len(), 9);
         for (name, bytes) in [
             ("initiation", initiation),
             ("response", response),
             ("frame", there),
             ("frame-back", back),
+            ("short", shortened),
         ] {
             all.push((format!("{cipher}-{name}"), bytes));
         }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use zosnet_core::address_of;
 use zosnet_core::fragments::{Fragments, cut};
+use zosnet_core::session::compact::{HEADROOM, compact, expand, first_packet};
 use zosnet_core::session::{
-    Action, Config, Entries, From, HEADER, Handshake, Keeper, Offer, TAG, Transport, decode,
+    Action, Config, Entries, EntryKind, From, HEADER, Handshake, Keeper, Offer, TAG, Transport, decode,
 };
 use zosnet_core::suite::{Fill, StaticKey};
 
@@ -65,13 +66,27 @@ pub fn session_messages(data: &[u8]) {
     }
 }
 
-/// Entries lie inside the plaintext, one behind the other.
+/// Entries lie inside the plaintext, one behind the other. A short packet becomes a whole one in place, and in a copy.
 pub fn session_entries(data: &[u8]) {
+    let (src, dst) = ([4; 16], [5; 16]);
     let mut entries = Entries::of(data);
     let mut end = 0;
-    for (_, range) in entries.by_ref() {
+    for (kind, range) in entries.by_ref() {
         assert!(range.start >= end + 2 && range.end >= range.start && range.end <= data.len());
         end = range.end;
+        if let EntryKind::Compact { .. } = kind {
+            let mut buffer = [&[0; HEADROOM][..], data].concat();
+            let body = range.start + HEADROOM..range.end + HEADROOM;
+            let whole = expand(&mut buffer, body, &src, &dst).map(|at| buffer[at].to_vec());
+            assert_eq!(buffer[range.end + HEADROOM..], data[range.end..]);
+            if range.start == 3 {
+                assert_eq!(whole, first_packet(data, &src, &dst));
+            }
+            if let Some(whole) = whole {
+                let short = compact(&whole, whole.len(), &src, &dst).unwrap();
+                assert_eq!([&short, &whole[40..]].concat(), data[range]);
+            }
+        }
     }
     assert_eq!(entries.rest(), data.len() - end);
     assert_eq!(entries.next(), None);

@@ -241,6 +241,8 @@ fn session_properties() {
     );
     let entries = [&[0x80, 3, 1, 2, 3][..], &[0x40, 2, 4, 9], &[0x40, 1, 0], &[0, 0]].concat();
     check(session_entries, std::slice::from_ref(&entries));
+    let short = [&[0x40, 11, 6, 64, 6, 0x60, 0, 0, 1, 9, 9, 9, 9][..], &entries].concat();
+    check(session_entries, &[short]);
     check(session_frames, &[entries]);
     check(
         fragments,

@@ -68,17 +68,13 @@ pub fn expand(buffer: &mut [u8], body: Range<usize>, src: &Address, dst: &Addres
 /// The first packet of an opened frame that `src` sealed for `dst`.
 #[must_use]
 pub fn first_packet(entries: &[u8], src: &Address, dst: &Address) -> Option<Vec<u8>> {
-    Entries::of(entries).find_map(|(kind, at)| {
-        let body = entries.get(at)?;
-        match kind {
-            EntryKind::Packet { .. } => Some(body.to_vec()),
-            EntryKind::Compact { .. } => {
-                let header = header_of(body, src, dst)?;
-                Some([&header, body.get(COMPACT..)?].concat())
-            }
-            _ => None,
-        }
-    })
+    let is_packet = |kind: &EntryKind| matches!(kind, EntryKind::Packet { .. } | EntryKind::Compact { .. });
+    let (kind, at) = Entries::of(entries).find(|(kind, _)| is_packet(kind))?;
+    let body = entries.get(at)?;
+    if let EntryKind::Packet { .. } = kind {
+        return Some(body.to_vec());
+    }
+    Some([&header_of(body, src, dst)?, body.get(COMPACT..)?].concat())
 }
 
 #[cfg(test)]

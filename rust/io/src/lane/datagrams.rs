@@ -44,7 +44,11 @@ impl Lane {
         let Some(mut port) = self.port.take() else { return };
         let mut buffer = std::mem::take(&mut port.buffer);
         // What may wait behind the first is found at the next turn.
-        let most = if self.pace.is_quiet(self.carrier.now) { 1 } else { MESSAGES };
+        let most = if self.pace.is_quiet(self.carrier.now) {
+            1
+        } else {
+            MESSAGES
+        };
         for _ in 0..ROUNDS {
             if port.receiver.receive(&port.socket, &mut buffer, most).is_err() {
                 // Nothing more; or ICMP errors about what was sent, which the links find out by themselves.

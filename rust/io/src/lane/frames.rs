@@ -13,9 +13,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use socket2::SockAddr;
 
-use zosnet_core::fib::Entry;
-use zosnet_core::{Address, ipv6};
 use zosnet_core::datagram::{self, LinkKeys, RELAY_OVERHEAD};
+use zosnet_core::fib::Entry;
 use zosnet_core::forward::DropReason;
 use zosnet_core::fragments;
 use zosnet_core::frame::DataHeader;
@@ -23,6 +22,7 @@ use zosnet_core::icmp::Problem;
 use zosnet_core::offload::{Checksums, Gso, VirtioNetHdr, split_as};
 use zosnet_core::session::compact::{COMPACT, compact};
 use zosnet_core::session::{self, ENTRY_HEADER, EntryKind, HEADER, OVERHEAD, RESERVED_IID, TAG, Transport};
+use zosnet_core::{Address, ipv6};
 
 use crate::counters::Counter;
 use crate::handoff::LinkId;

@@ -275,10 +275,7 @@ pub fn send<'a>(socket: &UdpSocket, trains: impl Iterator<Item = Sending<'a>>) -
     // SAFETY: mmsghdr is plain data, for which all zeroes is a valid value.
     let mut headers: [libc::mmsghdr; SENDS] = unsafe { mem::zeroed() };
     let mut count = 0;
-    let parts = trains
-        .zip(&mut vectors)
-        .zip(&mut controls)
-        .zip(&mut headers);
+    let parts = trains.zip(&mut vectors).zip(&mut controls).zip(&mut headers);
     for (((train, vector), control), header) in parts {
         let vector = vector.write(libc::iovec {
             iov_base: train.bytes.as_ptr().cast_mut().cast(),

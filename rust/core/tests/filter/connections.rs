@@ -4,7 +4,7 @@ use zosnet_core::filter::Verdict;
 use zosnet_core::forward::DropReason;
 
 use crate::packets::{ACK, FIN, RST, SYN, echo, ipv6, tcp, udp};
-use crate::{ICMP, TCP, UDP, World, address, here, refused, refused_and_told};
+use crate::{ICMP, TCP, UDP, World, address, allow, here, refused, refused_and_told};
 
 #[test]
 fn answers_to_what_this_host_sent_come_in_and_nothing_beside_them() {
@@ -32,6 +32,20 @@ fn answering_a_ping_or_refusing_a_connection_opens_no_door() {
     world.sends(TCP, &tcp(22, 4000, RST | ACK));
     assert_eq!(world.gets(ICMP, &echo(129, 9)), refused(DropReason::RefusedStray));
     assert_eq!(world.gets(TCP, &tcp(4000, 22, SYN)), refused_and_told());
+}
+
+#[test]
+fn agreeing_to_a_connection_whose_flow_is_forgotten_does_not_make_it_this_hosts_own() {
+    let mut world = World::allowing(&[allow(None, Some(TCP), 22, 22, 0)]);
+    assert_eq!(world.gets(TCP, &tcp(4000, 22, SYN)), Verdict::Pass);
+    world.now += 241.0;
+    world.sends(TCP, &tcp(22, 4000, SYN | ACK));
+    assert_eq!(world.gets(TCP, &tcp(4000, 22, ACK)), Verdict::Pass, "the rule does");
+    world.filter.replace(false, &[]).unwrap();
+    assert_eq!(
+        world.gets(TCP, &tcp(4000, 22, ACK)),
+        refused(DropReason::RefusedService)
+    );
 }
 
 #[test]

@@ -55,7 +55,7 @@ proptest! {
             if out {
                 let packet = ipv6(&here(), &address(node, 1), protocol, &payload(from, to));
                 world.filter.outbound(&mut world.recent, &packet, world.now);
-                if live.is_none() && is_tcp && flags & RST != 0 {
+                if live.is_none() && is_tcp && (flags & RST != 0 || flags & (SYN | ACK) == SYN | ACK) {
                     continue;
                 }
                 let mut seen = live.filter(|_| !bare).unwrap_or_default();

@@ -69,3 +69,19 @@ fn what_others_began_before_a_restart_goes_on_only_by_the_rules_of_now() {
         .unwrap();
     assert_eq!(closed.gets(TCP, &segment), Verdict::Pass);
 }
+
+#[test]
+fn what_went_on_while_all_doors_were_open_goes_on_when_they_close_before_the_host_speaks() {
+    for (local, remote, listens) in [(50_000, 80, false), (22, 40_000, true)] {
+        let mut world = World::new();
+        let segment = tcp(remote, local, ACK);
+        world.filter.replace(true, &[]).unwrap();
+        assert_eq!(world.gets(TCP, &segment), Verdict::Pass);
+        for connection in kept(local, remote, listens) {
+            let connection = connection.as_begun();
+            world.filter.recall(&mut world.recent, &connection, world.now);
+        }
+        world.filter.replace(false, &[]).unwrap();
+        assert_eq!(world.gets(TCP, &segment), Verdict::Pass);
+    }
+}

@@ -56,6 +56,25 @@ fn errors_come_in_about_what_this_host_sent() {
 }
 
 #[test]
+fn errors_come_in_about_the_first_piece_of_what_this_host_sent_wherever_the_quote_ends() {
+    let mut world = World::new();
+    let piece = |from, more| {
+        let part = fragment(UDP, from, more, 1, &udp(5000, 53));
+        ipv6(&here(), &there(), 44, &part)
+    };
+    let (first, later) = (piece(0, true), piece(2, false));
+    world.filter.outbound(&mut world.recent, &first, world.now);
+    world.filter.outbound(&mut world.recent, &later, world.now);
+    let error = |quote: &[u8]| icmp(1, [0; 4], quote);
+    for end in [64, 61, 52] {
+        assert_eq!(world.gets(ICMP, &error(&first[..end])), Verdict::Pass, "{end} bytes");
+    }
+    for quote in [&first[..51], &later] {
+        assert_eq!(world.gets(ICMP, &error(quote)), refused(DropReason::RefusedError));
+    }
+}
+
+#[test]
 fn nobody_is_this_hosts_neighbour_or_router_whatever_the_rules_say() {
     let mut world = World::allowing(&[allow(None, None, 0, 65535, 0)]);
     for kind in [130, 133, 134, 135, 136, 137, 143, 151] {

@@ -13,8 +13,8 @@ use zosnet_core::frame::{self, Kind};
 
 use crate::events::Event;
 use crate::handoff::{LinkId, LinkUp};
-use crate::lane::carrier::is_ihu;
 use crate::link::{DatagramLink, LinkState};
+use crate::packets::is_ihu;
 use crate::shared::Shared;
 use crate::udp::{batch, socket};
 

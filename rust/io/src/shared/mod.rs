@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use zosnet_core::fib;
 use zosnet_core::filter::flows::{Limits, Recent};
 use zosnet_core::filter::{Filter, recall};
-use zosnet_core::frame::{self, Kind};
 use zosnet_core::ipv6::{TCP, UDP};
 use zosnet_core::session::{self, EntryKind};
 use zosnet_core::suite::StaticKey;
@@ -24,6 +23,7 @@ use crate::events::{Event, EventQueue};
 use crate::handoff::{LinkId, LinkUp, RemoteSink, Upcalls};
 use crate::keeper::Queue;
 use crate::link::{Backlog, Home, LinkState, Links};
+use crate::packets::only_control;
 use crate::peers::Peers;
 use crate::sys;
 
@@ -413,16 +413,4 @@ impl Upcalls for Hub {
             self.0.wake_all();
         });
     }
-}
-
-/// The control packets among whole packets.
-fn only_control(packets: &[u8]) -> Vec<u8> {
-    let (mut control, mut at) = (Vec::new(), 0);
-    while let Ok(Some(frame)) = frame::next(packets, at) {
-        at = frame.end;
-        if frame.kind == Kind::Control {
-            control.extend_from_slice(packets.get(frame.start..frame.end).unwrap_or_default());
-        }
-    }
-    control
 }

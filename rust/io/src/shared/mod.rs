@@ -3,183 +3,36 @@
 //! Tables are immutable snapshots behind a generation counter: a lane looks at the counter once a turn and
 //! clones the `Arc` only when it moved.
 
+mod hub;
+mod inbox;
+mod snapshot;
+
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use zosnet_core::fib;
 use zosnet_core::filter::flows::{Limits, Recent};
 use zosnet_core::filter::{Filter, recall};
 use zosnet_core::ipv6::{TCP, UDP};
-use zosnet_core::session::{self, EntryKind};
+use zosnet_core::session;
 use zosnet_core::suite::StaticKey;
 
 use crate::counters::Counters;
 use crate::events::{Event, EventQueue};
-use crate::handoff::{LinkId, LinkUp, RemoteSink, Upcalls};
+use crate::handoff::{LinkId, RemoteSink};
 use crate::keeper::Queue;
-use crate::link::{Backlog, Home, LinkState, Links};
-use crate::packets::only_control;
+use crate::link::{Backlog, LinkState, Links};
 use crate::peers::Peers;
 use crate::sys;
 
-/// Bytes that may wait in one lane's inbox.
-const INBOX_LIMIT: usize = 16 << 20;
+pub use hub::Hub;
+pub use inbox::{Inbox, ToLane};
+pub use snapshot::{Snapshot, lock};
 
 /// Prefixes the table may hold: far above any network there is, and some 200 MB (a guess).
 const ROUTES_LIMIT: usize = 1 << 20;
-
-/// Something for a lane to do.
-#[derive(Debug)]
-pub enum ToLane {
-    /// Take over an accepted connection.
-    Adopt(TcpStream, SocketAddr),
-    /// Connect: token, address, timeout in seconds.
-    Dial(i64, SocketAddr, f64),
-    /// Send these whole data packets through a link of yours.
-    Send(LinkId, Vec<u8>),
-    /// Send these whole control packets; the flag says that the last is a Hello.
-    Control(LinkId, Vec<u8>, bool),
-    /// These whole packets came in on a link that is yours to read.
-    Bytes(LinkId, Vec<u8>, f64),
-    /// Close this link, for this reason.
-    Close(LinkId, &'static str),
-    /// Python has caught up with this link.
-    ReadAgain(LinkId),
-    /// A whole IPv6 packet from this node itself.
-    Inject(Vec<u8>),
-    /// A message body for this address.
-    Message([u8; 16], Vec<u8>),
-    /// A session frame for the node with this /64, by whatever road leads there.
-    Frame(u64, Vec<u8>),
-    /// An entry to be sealed for the node of this key: its kind and its body.
-    Entry([u8; 32], EntryKind, Vec<u8>),
-    /// The session with the node of this key came, or isn't to be waited for.
-    Retry([u8; 32]),
-    /// Flush until this time, then end.
-    Stop(f64),
-}
-
-impl ToLane {
-    /// Bytes it weighs in the inbox, and whether it may be dropped for that.
-    fn weight(&self) -> (usize, bool) {
-        match self {
-            Self::Send(_, bytes)
-            | Self::Inject(bytes)
-            | Self::Message(_, bytes)
-            | Self::Frame(_, bytes)
-            | Self::Entry(_, _, bytes) => (bytes.len(), true),
-            Self::Bytes(_, bytes, _) => (bytes.len(), false),
-            _ => (0, false),
-        }
-    }
-}
-
-/// Where other threads leave things for a lane.
-#[derive(Debug)]
-pub struct Inbox {
-    items: Mutex<Vec<ToLane>>,
-    bytes: AtomicUsize,
-    wake: File,
-    /// Links that the lane has, or is about to have.
-    pub load: AtomicUsize,
-}
-
-impl Inbox {
-    /// Empty.
-    pub fn new() -> io::Result<Self> {
-        let items = Mutex::default();
-        Ok(Self {
-            items,
-            bytes: AtomicUsize::new(0),
-            wake: sys::eventfd()?,
-            load: AtomicUsize::new(0),
-        })
-    }
-
-    /// Leave something. False: the lane is too far behind, and it was dropped.
-    #[must_use]
-    pub fn post(&self, item: ToLane) -> bool {
-        let (weight, expendable) = item.weight();
-        if expendable && !self.has_room(weight) {
-            return false;
-        }
-        self.bytes.fetch_add(weight, Ordering::Relaxed);
-        let mut items = lock(&self.items);
-        let idle = items.is_empty();
-        items.push(item);
-        drop(items);
-        if idle {
-            self.wake();
-        }
-        true
-    }
-
-    /// Whether `more` bytes of data may be left.
-    fn has_room(&self, more: usize) -> bool {
-        self.bytes.load(Ordering::Relaxed) + more <= INBOX_LIMIT
-    }
-
-    /// Make the lane turn once.
-    pub fn wake(&self) {
-        drop((&self.wake).write(&1u64.to_ne_bytes()));
-    }
-
-    /// Take all into `into`, which must be empty.
-    pub fn take(&self, into: &mut Vec<ToLane>) {
-        drop((&self.wake).read(&mut [0; 8]));
-        std::mem::swap(&mut *lock(&self.items), into);
-        self.bytes.store(0, Ordering::Relaxed);
-    }
-
-    /// Readable while something waits.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
-    }
-}
-
-/// A panic elsewhere must not take the data plane with it: all guarded values are whole at any moment.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A value that is replaced whole.
-#[derive(Debug)]
-pub struct Snapshot<T> {
-    value: Mutex<Arc<T>>,
-    generation: AtomicU64,
-}
-
-impl<T> Snapshot<T> {
-    /// The first value, of generation 1.
-    pub fn new(value: T) -> Self {
-        Self {
-            value: Mutex::new(Arc::new(value)),
-            generation: AtomicU64::new(1),
-        }
-    }
-
-    /// Number of the present value.
-    pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-
-    /// The present value.
-    pub fn get(&self) -> Arc<T> {
-        Arc::clone(&lock(&self.value))
-    }
-
-    /// Replace the value by what `change` makes of it.
-    pub fn replace(&self, change: impl FnOnce(&T) -> Arc<T>) {
-        let mut value = lock(&self.value);
-        *value = change(&value);
-        self.generation.fetch_add(1, Ordering::Release);
-    }
-}
 
 /// The address prefix and keys of this node, and everything that is shared.
 pub struct Shared {
@@ -260,10 +113,7 @@ impl Shared {
             events: EventQueue::new(events_limit)?,
             backlog: Backlog::default(),
             links: Snapshot::new(HashMap::new()),
-            table: Snapshot {
-                value: Mutex::new(table),
-                generation: AtomicU64::new(1),
-            },
+            table: Snapshot::from(table),
             builder: Mutex::new(builder),
             filter,
             inboxes: (0..lanes).map(|_| Inbox::new()).collect::<io::Result<_>>()?,
@@ -344,73 +194,5 @@ impl Shared {
     /// A link number never given before.
     pub fn fresh_link(&self) -> LinkId {
         self.next_link.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-/// What a transport beside the lanes reports to.
-pub struct Hub(pub Arc<Shared>);
-
-impl Hub {
-    fn with(&self, link: LinkId, act: impl FnOnce(&Arc<LinkState>, usize)) {
-        let links = self.0.links.get();
-        if let Some((state, Home::Remote(lane))) = links.get(&link).map(|state| (state, state.home)) {
-            act(state, lane);
-        }
-    }
-}
-
-impl Upcalls for Hub {
-    fn new_link(&self) -> LinkId {
-        self.0.fresh_link()
-    }
-
-    fn link_up(&self, up: LinkUp) {
-        let home = Home::Remote(self.0.least_loaded());
-        self.0.add_link(Arc::new(LinkState::new(
-            up,
-            home,
-            sys::now(),
-            std::sync::Weak::new(),
-        )));
-    }
-
-    fn link_down(&self, link: LinkId, reason: &str) {
-        if let Some(Home::Remote(lane)) = self.0.remove_link(link, reason).map(|state| state.home) {
-            self.0.unload(lane);
-            self.0.wake_all();
-        }
-    }
-
-    fn crowded(&self) -> bool {
-        self.0.events.crowded()
-    }
-
-    fn dial_failed(&self, token: i64, errno: i32, reason: &str) {
-        self.0
-            .events
-            .push_one(Event::DialFailed(token, errno, reason.to_owned()));
-    }
-
-    fn deliver(&self, link: LinkId, packets: Vec<u8>, at: f64) {
-        self.with(link, |_, lane| {
-            let Some(inbox) = self.0.inboxes.get(lane) else {
-                return;
-            };
-            // A lane that is too far behind loses data, but never control, which must be reliable.
-            let packets = if inbox.has_room(packets.len()) {
-                packets
-            } else {
-                only_control(&packets)
-            };
-            let _ = inbox.post(ToLane::Bytes(link, packets, at));
-        });
-    }
-
-    fn stalled(&self, link: LinkId, stalled: bool) {
-        self.with(link, |state, _| {
-            state.stalled.store(stalled, Ordering::Relaxed);
-            self.0.events.push_one(Event::Stalled(link, stalled, sys::now()));
-            self.0.wake_all();
-        });
     }
 }

@@ -40,7 +40,11 @@ fn agreeing_to_a_connection_whose_flow_is_forgotten_does_not_make_it_this_hosts_
     assert_eq!(world.gets(TCP, &tcp(4000, 22, SYN)), Verdict::Pass);
     world.now += 241.0;
     world.sends(TCP, &tcp(22, 4000, SYN | ACK));
-    assert_eq!(world.gets(TCP, &tcp(4000, 22, ACK)), Verdict::Pass, "the rule does");
+    assert_eq!(
+        world.gets(TCP, &tcp(4000, 22, ACK)),
+        Verdict::Pass,
+        "the rule does"
+    );
     world.filter.replace(false, &[]).unwrap();
     assert_eq!(
         world.gets(TCP, &tcp(4000, 22, ACK)),

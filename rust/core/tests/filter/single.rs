@@ -67,7 +67,11 @@ fn errors_come_in_about_the_first_piece_of_what_this_host_sent_wherever_the_quot
     world.filter.outbound(&mut world.recent, &later, world.now);
     let error = |quote: &[u8]| icmp(1, [0; 4], quote);
     for end in [64, 61, 52] {
-        assert_eq!(world.gets(ICMP, &error(&first[..end])), Verdict::Pass, "{end} bytes");
+        assert_eq!(
+            world.gets(ICMP, &error(&first[..end])),
+            Verdict::Pass,
+            "{end} bytes"
+        );
     }
     for quote in [&first[..51], &later] {
         assert_eq!(world.gets(ICMP, &error(quote)), refused(DropReason::RefusedError));

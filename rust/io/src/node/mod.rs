@@ -168,7 +168,7 @@ impl Node {
 
     /// Replace the rules for what may come in ([`zosnet_core::filter::rules`]); `open`: let everything in.
     pub fn replace_filter(&self, open: bool, packed: &[u8]) -> Result<(), RulesError> {
-        self.shared.filter.replace(open, packed)
+        self.shared.replace_filter(open, packed)
     }
 
     /// How often each rule has let in something new, by its number.

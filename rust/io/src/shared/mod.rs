@@ -13,8 +13,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use zosnet_core::fib;
+use zosnet_core::filter::Filter;
 use zosnet_core::filter::flows::{Limits, Recent};
-use zosnet_core::filter::{Filter, recall};
+use zosnet_core::filter::recall::{self, Connection};
+use zosnet_core::filter::rules::RulesError;
 use zosnet_core::ipv6::{TCP, UDP};
 use zosnet_core::session;
 use zosnet_core::suite::StaticKey;
@@ -77,14 +79,14 @@ pub struct Shared {
     next_link: AtomicU32,
 }
 
-/// Tell a new filter of the connections that the host has already. Without `/proc` there are none to tell of: they come
-/// back with their next packet out.
-fn recall_connections(filter: &Filter) {
+/// Tell a filter that has seen none of them of the connections that the host has already, each as `view` sees it.
+/// Without `/proc` there are none to tell of: they come back with their next packet out.
+fn recall_connections(filter: &Filter, view: impl Fn(Connection) -> Connection) {
     let (mut recent, now) = (Recent::default(), sys::now());
     for (protocol, table) in [(TCP, "/proc/self/net/tcp6"), (UDP, "/proc/self/net/udp6")] {
         let table = std::fs::read_to_string(table).unwrap_or_default();
         for connection in recall::connections(protocol, &table) {
-            filter.recall(&mut recent, &connection, now);
+            filter.recall(&mut recent, &view(connection), now);
         }
     }
 }
@@ -104,7 +106,7 @@ impl Shared {
         let builder = fib::Builder::new(ROUTES_LIMIT, u64::from_ne_bytes(seed));
         sys::random(&mut seed)?;
         let filter = Arc::new(Filter::new(u64::from_ne_bytes(seed), Limits::default()));
-        recall_connections(&filter);
+        recall_connections(&filter, |connection| connection);
         let table = builder.snapshot();
         Ok(Self {
             key,
@@ -128,6 +130,18 @@ impl Shared {
             closed: AtomicBool::new(false),
             next_link: AtomicU32::new(1),
         })
+    }
+
+    /// Replace the rules for what may come in; `open`: let everything in. What goes on while all doors are open is not
+    /// remembered, and yet goes on when they close.
+    ///
+    /// # Errors
+    /// Rules that make no sense change nothing.
+    pub fn replace_filter(&self, open: bool, packed: &[u8]) -> Result<(), RulesError> {
+        if self.filter.is_open() && !open {
+            recall_connections(&self.filter, Connection::as_begun);
+        }
+        self.filter.replace(open, packed)
     }
 
     /// The lane that gets the next link; it counts as one more from now on.

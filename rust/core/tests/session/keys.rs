@@ -1,9 +1,9 @@
 //! How long keys live, and how much they seal.
 
-use zosnet_core::session::{Config, EntryKind, INITIATION, Limits, OpenError, RESPONSE, SealError};
+use zosnet_core::session::{Config, EntryKind, INITIATION, OpenError, RESPONSE, SealError};
 
 use crate::exchange_within;
-use crate::world::{Told, World, config, entry, seal};
+use crate::world::{Told, World, entry, seal, sealing};
 
 #[test]
 fn keys_are_replaced_in_time_and_no_frame_is_lost() {
@@ -36,17 +36,7 @@ fn keys_are_replaced_in_time_and_no_frame_is_lost() {
 
 #[test]
 fn keys_are_replaced_before_they_have_sealed_too_much() {
-    fn few(node: usize) -> Config {
-        let limits = Limits {
-            frames: 200,
-            ..Limits::default()
-        };
-        Config {
-            limits,
-            ..config(node)
-        }
-    }
-    let mut world = World::new(3, 2, few);
+    let mut world = World::new(3, 2, |node| sealing(node, 200));
     world.start(0, 1, 0.02);
     world.start(1, 0, 0.03);
     world.run(60.0);
@@ -59,14 +49,9 @@ fn keys_are_replaced_before_they_have_sealed_too_much() {
 #[test]
 fn keys_seal_so_much_and_no_more() {
     fn few(node: usize) -> Config {
-        let limits = Limits {
-            frames: 8,
-            ..Limits::default()
-        };
         Config {
-            limits,
             lanes: 2,
-            ..config(node)
+            ..sealing(node, 8)
         }
     }
     let mut world = World::new(3, 2, few);

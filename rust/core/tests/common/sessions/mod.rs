@@ -1,8 +1,10 @@
 //! Keepers on a network that loses, delays, reorders, repeats, alters and cuts, with a clock of its own. The driver
 //! of each node does with actions what the I/O crate does.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, unused_imports, clippy::unwrap_used)]
 
 mod driver;
+#[path = "../keepers.rs"]
+mod keepers;
 mod network;
 #[path = "../numbers.rs"]
 mod numbers;
@@ -16,7 +18,7 @@ use zosnet_core::session::{Config, EntryKind, HEADER, Keeper, TAG, Transport, en
 pub use driver::{Node, Told};
 pub use network::{Flight, Path};
 pub use numbers::Numbers;
-pub use people::{Key, answers, config, end_of, public_of, secret, secret_of, stranger};
+pub use people::{Key, answering, answers, config, end_of, public_of, sealing, secret, secret_of, stranger};
 
 pub struct World {
     pub now: f64,

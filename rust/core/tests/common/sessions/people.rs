@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use zosnet_core::address_of;
-use zosnet_core::session::{Action, Config, From, Keeper};
+use zosnet_core::session::{Config, From, Keeper};
 use zosnet_core::suite::StaticKey;
+
+use super::keepers::drain;
 
 pub type Key = [u8; 32];
 
@@ -24,6 +26,20 @@ pub fn config(node: usize) -> Config {
     Config::new(secret_of(node), address_of(&public_of(node)))
 }
 
+/// A node that answers so many handshakes a second.
+pub fn answering(node: usize, rate: u32) -> Config {
+    let mut config = config(node);
+    config.limits.handshakes_per_second = rate;
+    config
+}
+
+/// A node whose keys seal so many frames.
+pub fn sealing(node: usize, frames: u64) -> Config {
+    let mut config = config(node);
+    config.limits.frames = frames;
+    config
+}
+
 /// The secret of one of any number of strangers.
 pub fn secret(number: usize) -> [u8; 32] {
     let mut secret = [0x77; 32];
@@ -41,11 +57,5 @@ pub fn stranger(number: usize) -> From {
 
 /// What a keeper answers.
 pub fn answers(keeper: &mut Keeper) -> Vec<Vec<u8>> {
-    let mut frames = Vec::new();
-    while let Some(action) = keeper.poll() {
-        if let Action::Send { frame, .. } = action {
-            frames.push(frame);
-        }
-    }
-    frames
+    drain(keeper).0
 }

@@ -71,10 +71,11 @@ pub fn data(packets: &[u8]) -> impl Iterator<Item = DataPacket<'_>> {
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn packet(fill: u8, payload: usize) -> Vec<u8> {
+    /// A data packet with a payload of so many bytes, filled with this one.
+    pub(crate) fn packet(fill: u8, payload: usize) -> Vec<u8> {
         let mut packet = vec![fill; PAYLOAD_AT + payload];
         let header = DataHeader {
             len: payload as u16,

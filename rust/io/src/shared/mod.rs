@@ -26,6 +26,7 @@ use crate::events::{Event, EventQueue};
 use crate::handoff::{LinkId, RemoteSink};
 use crate::keeper::Queue;
 use crate::link::{Backlog, LinkState, Links};
+use crate::packets::is_ihu;
 use crate::peers::Peers;
 use crate::sys;
 
@@ -142,6 +143,20 @@ impl Shared {
             recall_connections(&self.filter, Connection::as_begun);
         }
         self.filter.replace(open, packed)
+    }
+
+    /// A control packet came over `link`: the event for Python, and whether the link must wait until it is taken.
+    pub fn control_up(&self, link: &Arc<LinkState>, packet: &[u8], at: f64) -> (Event, bool) {
+        let rtt = is_ihu(packet).then(|| link.hello_answered(at)).flatten();
+        let full = link.control_up(packet.len(), &self.backlog);
+        let (link, packet) = (Arc::clone(link), packet.to_vec());
+        let event = Event::Control {
+            link,
+            packet,
+            at,
+            rtt,
+        };
+        (event, full)
     }
 
     /// The lane that gets the next link; it counts as one more from now on.

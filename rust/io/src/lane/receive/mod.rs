@@ -15,11 +15,9 @@ use zosnet_core::inner::{self, INNER_HEADER, InnerType};
 use zosnet_core::waiting::{Origin, Pushed};
 
 use crate::counters::Counter;
-use crate::events::Event;
 use crate::handoff::LinkId;
 use crate::keeper::ToKeeper;
 use crate::link::{LinkState, bump};
-use crate::packets::is_ihu;
 use crate::shared::Shared;
 use crate::sys;
 
@@ -214,19 +212,8 @@ impl Lane {
             return false;
         }
         self.count(Counter::ControlRx, 1);
-        let rtt = if is_ihu(packet) {
-            state.hello_answered(now)
-        } else {
-            None
-        };
-        let full = state.control_up(packet.len(), &self.shared.backlog);
-        let (link, packet) = (Arc::clone(state), packet.to_vec());
-        self.carrier.events.push(Event::Control {
-            link,
-            packet,
-            at: now,
-            rtt,
-        });
+        let (event, full) = self.shared.control_up(state, packet, now);
+        self.carrier.events.push(event);
         full && self.pause(id)
     }
 

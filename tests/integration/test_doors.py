@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import errno
+import fcntl
 import socket
+import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -220,6 +223,37 @@ def test_a_rule_opens_one_port_for_one_node_until_it_goes(grid: Grid) -> None:
         accepted.settimeout(10)
         assert accepted.recv(10) == b"two", "sent again by the kernel"
         assert knocks(c, a, PORT + 1) == 0
+
+
+def unacknowledged(stream: socket.socket) -> int:
+    """Bytes that the other end hasn't acknowledged yet (tcp(7), SIOCOUTQ)."""
+    return int.from_bytes(fcntl.ioctl(stream, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+
+def test_what_the_host_began_with_open_doors_goes_on_when_they_close(grid: Grid) -> None:
+    grid.host("a"), grid.host("b")
+    url = grid.link("a", "b").url("b")
+    a, b = dialling(grid, "a", url, closed=True), dialling(grid, "b")
+    settings = a.directory / "zosnet.toml"
+    settings.write_text('allow_inbound = "all"\n')
+    a.wishes.extra = ["--config", a.inside("zosnet.toml")]
+    start([b, a])
+    with (
+        serving(b) as server,
+        a.host.namespace.socket(socket.AF_INET6, socket.SOCK_STREAM) as client,
+    ):
+        client.settimeout(10)
+        client.connect((str(b.address), PORT))
+        with server.accept()[0] as accepted:
+            accepted.sendall(b"one")
+            assert client.recv(10) == b"one"
+            until("this host has nothing to say any more", lambda: unacknowledged(accepted) == 0)
+            settings.write_text("")
+            api(a).post("/v1/reload")
+            assert doors(a)["inbound"] == "none"
+            accepted.sendall(b"two")
+            assert client.recv(10) == b"two"
+            assert refused(a, "refused_stray") == 0
 
 
 def test_messages_come_from_those_who_may_and_as_replies(grid: Grid) -> None:

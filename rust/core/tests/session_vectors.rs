@@ -3,31 +3,23 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/keepers.rs"]
+mod keepers;
+#[path = "common/numbers.rs"]
+mod numbers;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
+use keepers::drain;
+use numbers::counting;
 use zosnet_core::address_of;
 use zosnet_core::session::{
-    Action, Config, EntryKind, From, HEADER, Keeper, Limits, TAG, Transport, compact::first_packet,
-    entry_header, unknown_frame,
+    Config, EntryKind, From, HEADER, Keeper, Limits, TAG, Transport, compact::first_packet, entry_header,
+    unknown_frame,
 };
-use zosnet_core::suite::Fill;
 
 const FILE: &str = include_str!("vectors/session.txt");
-
-/// Bytes that count up from `first`.
-fn counting(first: u8) -> Fill {
-    let mut next = first;
-    Box::new(move |bytes| {
-        for byte in bytes {
-            *byte = next;
-            next = next.wrapping_add(1);
-        }
-        Ok(())
-    })
-}
 
 fn keeper(first: u8, aes: bool, rate: u32, random: u8) -> Keeper {
     let secret: [u8; 32] = std::array::from_fn(|at| first + at as u8);
@@ -44,19 +36,6 @@ fn keeper(first: u8, aes: bool, rate: u32, random: u8) -> Keeper {
         ..Limits::default()
     };
     Keeper::new(config, counting(random))
-}
-
-/// What a keeper sends, and keys that it has now.
-fn drain(keeper: &mut Keeper) -> (Vec<Vec<u8>>, Vec<Arc<Transport>>) {
-    let (mut frames, mut keys) = (Vec::new(), Vec::new());
-    while let Some(action) = keeper.poll() {
-        match action {
-            Action::Send { frame, .. } => frames.push(frame),
-            Action::Receive(transport) => keys.push(transport),
-            _ => {}
-        }
-    }
-    (frames, keys)
 }
 
 fn from() -> From {

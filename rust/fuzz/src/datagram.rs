@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use zosnet_core::datagram::{Action, Config, Endpoint, Id, LinkKeys, RELAYED, TYPES, decoders};
-use zosnet_core::suite::Fill;
+
+use crate::numbers::Numbers;
 
 /// Two endpoints with a link between them.
 struct Pair {
@@ -18,20 +19,10 @@ fn place(end: usize) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, end as u8], 9652))
 }
 
-fn counting(first: u8) -> Fill {
-    let mut next = first;
-    Box::new(move |bytes| {
-        for byte in bytes {
-            next = next.wrapping_mul(5).wrapping_add(31);
-            *byte = next;
-        }
-        Ok(())
-    })
-}
-
 impl Pair {
     fn new() -> Self {
-        let ends = [1, 2].map(|number| Endpoint::new(Config::new([number; 32]), counting(number)));
+        let ends =
+            [1, 2].map(|number| Endpoint::new(Config::new([number; 32]), Numbers(number.into()).fill()));
         let mut pair = Self {
             ends,
             links: [None; 2],

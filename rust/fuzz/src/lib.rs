@@ -4,6 +4,10 @@
 
 mod datagram;
 mod filter;
+#[path = "../../core/tests/common/keepers.rs"]
+mod keepers;
+#[path = "../../core/tests/common/numbers.rs"]
+mod numbers;
 mod offload;
 mod session;
 

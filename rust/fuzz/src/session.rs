@@ -8,21 +8,14 @@ use zosnet_core::address_of;
 use zosnet_core::fragments::{Fragments, cut};
 use zosnet_core::session::compact::{HEADROOM, compact, expand, first_packet};
 use zosnet_core::session::{
-    Action, Config, Entries, EntryKind, From, HEADER, Handshake, Keeper, Offer, TAG, Transport, decode,
+    Config, Entries, EntryKind, From, HEADER, Handshake, Keeper, Offer, TAG, Transport, decode,
 };
-use zosnet_core::suite::{Fill, StaticKey};
+use zosnet_core::suite::StaticKey;
+
+use crate::keepers::drain;
+use crate::numbers::counting;
 
 const OTHER: From = From::Overlay([4; 16]);
-
-fn counting(mut next: u8) -> Fill {
-    Box::new(move |bytes| {
-        for byte in bytes {
-            *byte = next;
-            next = next.wrapping_add(1);
-        }
-        Ok(())
-    })
-}
 
 /// A keeper with this secret.
 pub(crate) fn keeper(first: u8) -> Keeper {
@@ -34,19 +27,6 @@ fn keeper_with(first: u8, random: u8) -> Keeper {
     let secret = std::array::from_fn(|at| first.wrapping_add(at as u8));
     let public = StaticKey::from_secret(&secret).unwrap().public();
     Keeper::new(Config::new(secret, address_of(&public)), counting(random))
-}
-
-/// What a keeper sends, and the keys that it has now.
-pub(crate) fn drain(keeper: &mut Keeper) -> (Vec<Vec<u8>>, Vec<Arc<Transport>>) {
-    let (mut frames, mut keys) = (Vec::new(), Vec::new());
-    while let Some(action) = keeper.poll() {
-        match action {
-            Action::Send { frame, .. } => frames.push(frame),
-            Action::Receive(transport) => keys.push(transport),
-            _ => {}
-        }
-    }
-    (frames, keys)
 }
 
 /// A handshake message is taken apart within its bounds, and so is an offer.

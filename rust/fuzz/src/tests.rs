@@ -1,8 +1,5 @@
 //! Every property over a fixed corpus: random bytes, and valid input with a few bytes changed.
 
-#[path = "../../core/tests/common/numbers.rs"]
-mod numbers;
-
 use super::*;
 use numbers::Numbers;
 
@@ -225,9 +222,9 @@ fn link_datagrams_hold() {
 fn session_properties() {
     let (mut one, mut other) = (session::keeper(1), session::keeper(0x21));
     one.want(&other.public(), 1.0);
-    let initiation = session::drain(&mut one).0.remove(0);
+    let initiation = keepers::drain(&mut one).0.remove(0);
     other.receive(&initiation, zosnet_core::session::From::Overlay([4; 16]), 1.0);
-    let response = session::drain(&mut other).0.remove(0);
+    let response = keepers::drain(&mut other).0.remove(0);
     let cookie = [&[3, 1, 0, 0][..], &[7; 60]].concat();
     let unknown = zosnet_core::session::unknown_frame(7);
     let seeds = [initiation, response, cookie, unknown];

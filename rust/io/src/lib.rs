@@ -6,6 +6,7 @@
 //! | [`lane`] | the poll loops that move packets |
 //! | [`shared`] | what threads share: tables, links, inboxes |
 //! | [`link`], [`outqueue`] | one link as all see it; what waits for it |
+//! | [`packets`] | whole packets in a buffer |
 //! | [`keeper`], [`peers`] | handshakes and timers of links and sessions; the keys that lanes use |
 //! | [`tun`], [`tcp`] | devices and sockets |
 //! | [`udp`] | datagram links between our own nodes |
@@ -21,6 +22,7 @@ pub mod lane;
 pub mod link;
 pub mod node;
 pub mod outqueue;
+pub mod packets;
 pub mod peers;
 pub mod probe;
 pub mod quic;

@@ -183,11 +183,6 @@ impl DatagramLink {
 }
 
 impl LinkState {
-    /// Whether it is a byte stream: frames of any length go over it whole, or not at all.
-    pub fn is_stream(&self) -> bool {
-        self.up.proto == "tcp"
-    }
-
     /// A link that has just come up.
     pub fn new(up: LinkUp, home: Home, since: f64, socket: Weak<TcpStream>) -> Self {
         Self {

@@ -5,6 +5,8 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
 
+use zosnet_core::frame;
+
 /// Data bytes that may wait for one link.
 pub const DATA_LIMIT: usize = 4 << 20;
 /// Control bytes that may wait: some 100,000 updates. A link that is further behind is of no use.
@@ -21,10 +23,6 @@ const CHUNK_ROOM: usize = CHUNK + (96 << 10);
 const SLICES: usize = 16;
 /// Empty chunks kept for later: the last one used is still in the cache.
 const POOLED: usize = 8;
-
-/// Offset and size of things in a whole data packet: header 4, then a byte of nothing, then u16 payload length.
-const LENGTH_AT: usize = 5;
-const DATA_PACKET_HEADERS: usize = 40;
 
 /// Empty chunks of one lane.
 #[derive(Debug, Default)]
@@ -66,20 +64,11 @@ pub struct OutQueue {
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooFarBehind;
 
-/// Length of the whole data packet at the start of `bytes`.
-fn packet_length(bytes: &[u8]) -> usize {
-    let payload = bytes
-        .get(LENGTH_AT..LENGTH_AT + 2)
-        .and_then(|b| b.try_into().ok())
-        .map_or(0, u16::from_be_bytes);
-    DATA_PACKET_HEADERS + usize::from(payload)
-}
-
 /// The first packet boundary in `bytes` at or after `at`, when one lies at `from`.
 fn boundary_after(bytes: &[u8], from: usize, at: usize) -> usize {
     let mut boundary = from;
     while boundary < at {
-        boundary += packet_length(bytes.get(boundary..).unwrap_or_default());
+        boundary += frame::needed(bytes.get(boundary..).unwrap_or_default());
     }
     boundary.min(bytes.len())
 }
@@ -290,6 +279,7 @@ impl OutQueue {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::packets::tests::packet;
 
     /// Takes at most `room` bytes, then would block.
     struct Narrow {
@@ -310,12 +300,6 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
-    }
-
-    fn packet(fill: u8, payload: usize) -> Vec<u8> {
-        let mut packet = vec![fill; DATA_PACKET_HEADERS + payload];
-        packet[LENGTH_AT..LENGTH_AT + 2].copy_from_slice(&(payload as u16).to_be_bytes());
-        packet
     }
 
     fn narrow(room: usize) -> Narrow {

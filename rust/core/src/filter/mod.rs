@@ -32,7 +32,7 @@ use crate::{Address, upper};
 use flow::{Flow, FlowKey, IN, INWARD, OUT, came, sent};
 use flows::{Figures, Flows, Limits, Recent};
 use fragments::Fragments;
-use packet::{ECHO_REPLY, ECHO_REQUEST, Packet, RST, has_ports};
+use packet::{ACK, ECHO_REPLY, ECHO_REQUEST, Packet, RST, SYN, has_ports};
 use recall::Connection;
 use refusals::{Refusal, Refusals};
 use rules::{Rules, RulesError};
@@ -136,8 +136,9 @@ impl Filter {
             return;
         }
         let (key, now) = (FlowKey::outbound(&packet), now as u32);
-        // The end of a connection opens no door.
-        if packet.flags & RST != 0 && self.flows.find(recent, &key, now).is_none() {
+        // Neither the end of a connection nor the answer to a request for one opens a door.
+        let follows = packet.flags & RST != 0 || packet.flags & (SYN | ACK) == SYN | ACK;
+        if follows && self.flows.find(recent, &key, now).is_none() {
             return;
         }
         self.flows

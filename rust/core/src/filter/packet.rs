@@ -90,15 +90,16 @@ impl<'p> Packet<'p> {
     /// Cut short in its headers, too many of them, or headers that ask for detours.
     #[inline]
     pub fn read(packet: &'p [u8]) -> Result<Self, Malformed> {
-        Self::walk(packet, least)
+        Self::walk(packet, true, least)
     }
 
-    /// Read what an error quotes: of the transport header only the ports need be there.
+    /// Read what an error quotes: of the transport header only the ports need be there, and a fragment may end
+    /// anywhere.
     ///
     /// # Errors
     /// As for [`Packet::read`].
     pub fn read_quote(quote: &'p [u8]) -> Result<Self, Malformed> {
-        Self::walk(quote, |protocol| match protocol {
+        Self::walk(quote, false, |protocol| match protocol {
             ICMPV6 => 8,
             _ if has_ports(protocol) => 4,
             _ => 0,
@@ -106,7 +107,7 @@ impl<'p> Packet<'p> {
     }
 
     #[inline]
-    fn walk(packet: &'p [u8], least: impl Fn(u8) -> usize) -> Result<Self, Malformed> {
+    fn walk(packet: &'p [u8], whole: bool, least: impl Fn(u8) -> usize) -> Result<Self, Malformed> {
         let (head, _) = packet.split_first_chunk::<HEADER>().ok_or(Malformed)?;
         let (_, addresses) = head.split_last_chunk::<32>().ok_or(Malformed)?;
         let (src, dst) = addresses.split_at(16);
@@ -124,7 +125,7 @@ impl<'p> Packet<'p> {
         if head[0] >> 4 != 6 {
             return Err(Malformed);
         }
-        match found.extensions(packet)? {
+        match found.extensions(packet, whole)? {
             Some(at) => found.transport(packet.get(at..).ok_or(Malformed)?, least)?,
             None => found.protocol = 0,
         }
@@ -133,7 +134,7 @@ impl<'p> Packet<'p> {
 
     /// Walk to the transport header; where it begins. None in a fragment that isn't the first.
     #[inline]
-    fn extensions(&mut self, packet: &[u8]) -> Result<Option<usize>, Malformed> {
+    fn extensions(&mut self, packet: &[u8], whole: bool) -> Result<Option<usize>, Malformed> {
         let mut at = HEADER;
         for _ in 0..MAX_HEADERS {
             if !matches!(self.protocol, HOP_BY_HOP | ROUTING | DESTINATION | FRAGMENT) {
@@ -148,7 +149,7 @@ impl<'p> Packet<'p> {
                 ROUTING if header[3] != 0 => return Err(Malformed),
                 FRAGMENT => {
                     at += 8;
-                    if !self.fragment(header, packet.len() - at)? {
+                    if !self.fragment(header, packet.len() - at, whole)? {
                         return Ok(None);
                     }
                 }
@@ -160,7 +161,7 @@ impl<'p> Packet<'p> {
     }
 
     /// Note what a fragment header says; whether the transport header follows.
-    fn fragment(&mut self, header: &[u8; 8], rest: usize) -> Result<bool, Malformed> {
+    fn fragment(&mut self, header: &[u8; 8], rest: usize, whole: bool) -> Result<bool, Malformed> {
         let place = u16::from_be_bytes([header[2], header[3]]);
         let (from, more) = (place >> 3, place & 1 == 1);
         if from == 0 && !more {
@@ -170,7 +171,7 @@ impl<'p> Packet<'p> {
         let length = u16::try_from(rest).map_err(|_| Malformed)?;
         let to = from.checked_add(length.div_ceil(8)).ok_or(Malformed)?;
         // A second fragment header; an end that isn't one; beyond the longest packet there is.
-        if self.piece.is_some() || (more && length % 8 != 0) || to > 0x2000 {
+        if self.piece.is_some() || (whole && more && length % 8 != 0) || to > 0x2000 {
             return Err(Malformed);
         }
         let id = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);

@@ -1,8 +1,10 @@
-//! The connections that the host's kernel had before this filter was made: a restart of the node ends none of them.
+//! The connections that the host's kernel had before this filter was made, or while its doors were open: neither a
+//! restart of the node nor closing the doors ends those that may go on.
 //!
 //! Where only the other side speaks, as in a download, this host sends nothing by which its flow would be known again.
-//! So the kernel is asked once, at the start: `/proc/net/tcp6` and `/proc/net/udp6` have a line a socket, with the two
-//! ends as hexadecimal words in the machine's own byte order and the state (proc(5), `include/net/tcp_states.h`).
+//! So the kernel is asked, at the start and when the doors close: `/proc/net/tcp6` and `/proc/net/udp6` have a line a
+//! socket, with the two ends as hexadecimal words in the machine's own byte order and the state (proc(5),
+//! `include/net/tcp_states.h`).
 
 use super::packet::{ACK, Packet};
 use crate::ipv6::{TCP, UDP};
@@ -32,6 +34,15 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// The same as if this host had begun it: no rule is asked.
+    #[must_use]
+    pub const fn as_begun(self) -> Self {
+        Self {
+            accepted: false,
+            ..self
+        }
+    }
+
     /// What this host would send next on it.
     pub(super) const fn packet(&self) -> Packet<'static> {
         Packet {

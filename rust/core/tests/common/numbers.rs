@@ -39,3 +39,14 @@ impl Numbers {
         })
     }
 }
+
+/// Bytes that count up from `next`, for vectors.
+pub fn counting(mut next: u8) -> Fill {
+    Box::new(move |bytes| {
+        for byte in bytes {
+            *byte = next;
+            next = next.wrapping_add(1);
+        }
+        Ok(())
+    })
+}

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::numbers::counting;
 use crate::world::{Flight, World, address, config};
 use zosnet_core::datagram::{Endpoint, RELAY_OVERHEAD};
 
@@ -10,18 +11,6 @@ const FILE: &str = include_str!("../vectors/udp-link.txt");
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Bytes that count up from `first`.
-fn counting(first: u8) -> zosnet_core::suite::Fill {
-    let mut next = first;
-    Box::new(move |bytes| {
-        for byte in bytes {
-            *byte = next;
-            next = next.wrapping_add(1);
-        }
-        Ok(())
-    })
 }
 
 /// The datagrams of one handshake, the first control frames and a relayed packet, by name.

@@ -1,8 +1,8 @@
 //! Hints, and replayed packets of Mycelium's suite: anybody can say that a node has lost its keys.
 
-use crate::world::{Flight, Told, World, config, end_of};
+use crate::world::{Flight, Told, World, answering, config, end_of};
 use proptest::prelude::*;
-use zosnet_core::session::{Config, INITIATION, Limits, unknown_frame};
+use zosnet_core::session::{Config, INITIATION, unknown_frame};
 
 /// Node 0 has sessions with so many others.
 const OTHERS: usize = 20;
@@ -10,15 +10,8 @@ const OTHERS: usize = 20;
 const RATE: u32 = 4;
 
 fn slow_hub(node: usize) -> Config {
-    let limits = Limits {
-        handshakes_per_second: RATE,
-        ..Limits::default()
-    };
     match node {
-        0 => Config {
-            limits,
-            ..config(node)
-        },
+        0 => answering(node, RATE),
         _ => config(node),
     }
 }

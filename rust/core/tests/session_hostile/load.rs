@@ -1,33 +1,14 @@
 //! More initiations than are answered: who gets through, and what cookies are worth.
 
 use crate::initiation;
-use crate::world::{Flight, Numbers, Told, World, answers, config, end_of, public_of, secret, stranger};
-use zosnet_core::session::{COOKIE, Config, INITIATION, Keeper, Limits, RESPONSE};
-
-fn loaded(node: usize) -> Config {
-    let limits = Limits {
-        handshakes_per_second: 4,
-        ..Limits::default()
-    };
-    Config {
-        limits,
-        ..config(node)
-    }
-}
+use crate::world::{
+    Flight, Numbers, Told, World, answering, answers, config, end_of, public_of, secret, stranger,
+};
+use zosnet_core::session::{COOKIE, Config, INITIATION, Keeper, RESPONSE};
 
 #[test]
 fn under_load_who_shows_that_it_receives_gets_through() {
-    fn flooded(node: usize) -> Config {
-        let limits = Limits {
-            handshakes_per_second: 1,
-            ..Limits::default()
-        };
-        Config {
-            limits,
-            ..config(node)
-        }
-    }
-    let mut world = World::new(1, 2, flooded);
+    let mut world = World::new(1, 2, |node| answering(node, 1));
     world.record = true;
     let flood: Vec<_> = (0..12)
         .map(|number| initiation(secret(number), number as u64))
@@ -72,7 +53,7 @@ fn under_load_who_shows_that_it_receives_gets_through() {
 
 #[test]
 fn a_cookie_is_of_no_use_to_others_and_one_source_gets_no_more_than_its_share() {
-    let mut keeper = Keeper::new(loaded(0), Numbers(1).fill());
+    let mut keeper = Keeper::new(answering(0, 4), Numbers(1).fill());
     for number in 0..4 {
         keeper.receive(&initiation(secret(number), 1), stranger(number), 1.0);
     }
@@ -123,18 +104,7 @@ fn made_up_cookies_cause_no_storm() {
     let asked = world.tape[0].bytes.clone();
     // Anybody who sees the initiation and knows the key that it is for can make cookies for it.
     for seed in 0..200 {
-        let limits = Limits {
-            handshakes_per_second: 0,
-            ..Limits::default()
-        };
-        let config = Config {
-            limits: Limits {
-                handshakes_per_second: 1,
-                ..limits
-            },
-            ..config(1)
-        };
-        let mut liar = Keeper::new(config, Numbers(seed).fill());
+        let mut liar = Keeper::new(answering(1, 1), Numbers(seed).fill());
         liar.receive(&initiation_to(1, seed), stranger(1), 1.0);
         liar.receive(&asked, stranger(1), 1.0);
         for frame in answers(&mut liar).into_iter().filter(|frame| frame[0] == COOKIE) {

@@ -8,7 +8,7 @@ mod initiations;
 mod load;
 mod middleman;
 mod responses;
-#[path = "../common/sessions.rs"]
+#[path = "../common/sessions/mod.rs"]
 mod world;
 
 use world::{Numbers, World, answers, public_of};

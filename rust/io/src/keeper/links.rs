@@ -13,7 +13,6 @@ use zosnet_core::frame::{self, Kind};
 
 use crate::events::Event;
 use crate::handoff::{LinkId, LinkUp};
-use crate::lane::carrier::is_ihu;
 use crate::link::{DatagramLink, LinkState};
 use crate::shared::Shared;
 use crate::udp::{batch, socket};
@@ -274,7 +273,9 @@ impl Links {
                     let packet = leftover.get(found.start..found.end).unwrap_or_default();
                     // Data has no business here, and is no reason to lose the link.
                     if found.kind == Kind::Control {
-                        full |= control_up(&self.shared, state, packet, now);
+                        let (event, over) = self.shared.control_up(state, packet, now);
+                        self.shared.events.push_one(event);
+                        full |= over;
                     }
                 }
                 Ok(None) => break,
@@ -292,23 +293,4 @@ impl Links {
             self.machine.pause(id, true);
         }
     }
-}
-
-/// Pass a control packet up. Whether the link must wait until it is taken.
-fn control_up(shared: &Shared, state: &Arc<LinkState>, packet: &[u8], now: f64) -> bool {
-    let rtt = if is_ihu(packet) {
-        state.hello_answered(now)
-    } else {
-        None
-    };
-    let full = state.control_up(packet.len(), &shared.backlog);
-    let link = Arc::clone(state);
-    let packet = packet.to_vec();
-    shared.events.push_one(Event::Control {
-        link,
-        packet,
-        at: now,
-        rtt,
-    });
-    full
 }

@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use zosnet_core::fib::Seeded;
 use zosnet_core::forward::{DropReason, LinkState as Reach};
-use zosnet_core::frame;
 
 use crate::counters::Counter;
 use crate::events::Event;
@@ -18,27 +17,13 @@ use crate::outqueue::{OutQueue, Pool};
 use crate::shared::{Shared, ToLane};
 use crate::sys::{self, Epoll, Ready};
 
+pub use crate::packets::count_packets;
+
 use super::Token;
 use super::health::Progress;
 
 /// Data that waits for a link before it is written within a turn: what was sealed is still in the cache.
 const FLUSH_AT: usize = 128 << 10;
-/// TLV type of a Hello, and where it stands in a control packet (reference, section 3).
-const HELLO: u8 = 4;
-/// TLV type of an IHU.
-const IHU: u8 = 5;
-const TLV_AT: usize = 8;
-
-/// Whether the control packet is a Hello.
-pub fn is_hello(packet: &[u8]) -> bool {
-    packet.get(TLV_AT) == Some(&HELLO)
-}
-
-/// Whether the control packet is an IHU.
-pub fn is_ihu(packet: &[u8]) -> bool {
-    packet.get(TLV_AT) == Some(&IHU)
-}
-
 /// A TCP link, as its lane sees it.
 #[derive(Debug)]
 pub struct Link {
@@ -170,6 +155,11 @@ impl Carrier {
             Some(state) if state.stalled.load(Relaxed) => Reach::Stalled,
             Some(_) => Reach::Up,
         }
+    }
+
+    /// Whether `link` is a byte stream: frames of any length go over it whole, or not at all.
+    pub fn is_stream(&self, link: LinkId) -> bool {
+        self.known.get(&link).is_some_and(|state| state.up.proto == "tcp")
     }
 
     /// A link of this lane.
@@ -405,14 +395,4 @@ impl Carrier {
 
 fn bump_to(figure: &std::sync::atomic::AtomicU64, value: u64) {
     figure.store(value, Relaxed);
-}
-
-/// How many whole data packets `packets` is, one after another.
-pub fn count_packets(packets: &[u8]) -> usize {
-    let (mut at, mut count) = (0, 0);
-    while let Ok(Some(frame)) = frame::next(packets, at) {
-        at = frame.end;
-        count += 1;
-    }
-    count
 }

@@ -175,7 +175,7 @@ impl Lane {
                 let kind = Kind::Relayed(Arc::clone(state), udp.keys(), udp.target());
                 (kind, longest.min(through_relays))
             }
-            None if ends && state.is_some_and(|state| state.is_stream()) => (Kind::Wrapped, LONG_FRAME),
+            None if ends && self.carrier.is_stream(link) => (Kind::Wrapped, LONG_FRAME),
             None => (Kind::Wrapped, through_relays.min(FRAME_RELAYED)),
         };
         Road {

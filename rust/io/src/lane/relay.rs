@@ -1,4 +1,5 @@
-//! Data packets of others that come or go through datagram links, which have no stream to put them in.
+//! Data packets of others that come or go through datagram links, which have no stream to put them in; and those that
+//! a link of any kind left behind.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,12 +8,14 @@ use socket2::SockAddr;
 
 use zosnet_core::datagram::{self, LinkKeys, RELAY_HEADER, RELAY_OVERHEAD};
 use zosnet_core::forward::{self, DropReason, FromLink};
-use zosnet_core::frame::{self, DataHeader, PACKET_HEADER};
+use zosnet_core::frame::DataHeader;
 use zosnet_core::session;
 
 use crate::counters::Counter;
 use crate::handoff::LinkId;
 use crate::link::LinkState;
+use crate::packets;
+use crate::peers::FRAME_RELAYED;
 
 use super::Lane;
 use super::frames::is_frame_address;
@@ -130,17 +133,8 @@ impl Lane {
     /// Mycelium's data packets for datagram links, which were queued like those for any other.
     pub(super) fn send_for_datagrams(&mut self) {
         for (link, packets) in std::mem::take(&mut self.carrier.for_datagrams) {
-            let mut at = 0;
-            while let Ok(Some(frame)) = frame::next(&packets, at) {
-                at = frame.end;
-                let packet = packets.get(frame.start..frame.end).unwrap_or_default();
-                let header = packet
-                    .get(PACKET_HEADER..)
-                    .and_then(|body| DataHeader::parse(body).ok());
-                let payload = packet.get(SEALED_AT..).unwrap_or_default();
-                if let Some(header) = header {
-                    self.pass_payload(link, &header, payload, 0);
-                }
+            for packet in packets::data(&packets) {
+                self.pass_payload(link, &packet.header, packet.payload(), 0);
             }
         }
     }
@@ -194,6 +188,31 @@ impl Lane {
         };
         self.latest_relay = Some(relay);
         Some(sent)
+    }
+
+    /// Data packets that a link left behind: on to another one, as they are.
+    pub(super) fn reroute(&mut self, packets: Vec<u8>) {
+        let table = Arc::clone(&self.table);
+        for packet in packets::data(&packets) {
+            let (header, bytes) = (&packet.header, packet.bytes);
+            let entry = table.lookup(&header.dst);
+            let Some((entry, link)) = entry.and_then(|entry| {
+                forward::next_hop(entry, |link| self.carrier.reach(link)).map(|link| (entry, link))
+            }) else {
+                self.count(Counter::LinkGone, 1);
+                continue;
+            };
+            // A frame made for the far end of its stream may be longer than relays may see.
+            if is_frame_address(&header.dst)
+                && bytes.len() > SEALED_AT + FRAME_RELAYED
+                && !(entry.ends(link) && self.carrier.is_stream(link))
+            {
+                self.carrier.dropped(DropReason::TooBig, 1);
+                continue;
+            }
+            self.count(Counter::Rerouted, 1);
+            self.carrier.pass_on(link, bytes, 1);
+        }
     }
 }
 

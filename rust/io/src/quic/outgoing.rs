@@ -7,6 +7,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use quinn::{Connection, SendDatagramError, SendStream, WriteError};
 use zosnet_core::frame::{self, DATA_HEADER, Kind, PACKET_HEADER};
 
+use crate::packets::count_packets;
+
 use super::config::SEND_WINDOW;
 use super::link::Link;
 use super::queue::Delay;
@@ -124,7 +126,7 @@ impl Outgoing {
     fn take_control(&mut self, link: &Link, moved: &mut Moved) {
         let control = link.take_control();
         if !control.is_empty() {
-            moved.packets += super::queue::count(&control);
+            moved.packets += count_packets(&control) as u64;
             moved.bytes += control.len();
             self.pending.extend_from_slice(&control);
         }

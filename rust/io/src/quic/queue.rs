@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use zosnet_core::frame;
+use crate::packets::count_packets;
 
 /// Data that may wait; beyond it the oldest goes.
 pub const DATA_LIMIT: usize = 4 << 20;
@@ -30,16 +30,6 @@ pub struct Batch {
     pub since: Instant,
 }
 
-/// Number of whole packets in `packets`.
-pub fn count(packets: &[u8]) -> u64 {
-    let (mut at, mut count) = (0, 0);
-    while let Ok(Some(found)) = frame::next(packets, at) {
-        at = found.end;
-        count += 1;
-    }
-    count
-}
-
 impl Queue {
     /// Bytes that wait.
     pub fn bytes(&self) -> usize {
@@ -56,7 +46,7 @@ impl Queue {
                 break;
             };
             self.bytes -= oldest.packets.len();
-            dropped += count(&oldest.packets);
+            dropped += count_packets(&oldest.packets) as u64;
         }
         dropped
     }

@@ -1,12 +1,59 @@
-//! Whose pins find room, whatever strangers do.
-#![allow(clippy::unwrap_used)]
+//! Who is held to sessions; and whose pins find room, whatever strangers do.
 
-#[path = "common/sessions.rs"]
-mod world;
-
-use world::{Numbers, answers, secret, secret_of, stranger};
 use zosnet_core::address_of;
-use zosnet_core::session::{Action, Config, Keeper, Limits};
+use zosnet_core::session::{Action, Config, INITIATION, Keeper, Limits};
+
+use crate::world::{Numbers, Told, World, answers, secret, secret_of, stranger};
+
+#[test]
+fn pins_and_what_mycelium_s_suite_does_to_them() {
+    let mut world = World::pair(1);
+    let (key, other) = (world.key(1), [9; 32]);
+    let keeper = &mut world.nodes[0].keeper;
+    keeper.plain(&other, false, 1000.0);
+    assert!(keeper.poll().is_none(), "who shows nothing is left alone");
+    keeper.plain(&key, true, 1000.0);
+    world.act(0);
+    assert_eq!(
+        (world.told(0, Told::Pinned), world.told(0, Told::Sent(INITIATION))),
+        (1, 1)
+    );
+    for _ in 0..100 {
+        let now = world.now;
+        world.nodes[0].keeper.plain(&key, false, now);
+        world.act(0);
+        world.run(1.0);
+    }
+    assert_eq!(world.told(0, Told::Downgraded), 2, "once a minute");
+    assert!(world.told(0, Told::Sent(INITIATION)) <= 101);
+    assert!(world.agree());
+    // The operator forgets the pin; a replay of an old packet doesn't bring it back, a handshake does.
+    let now = world.now;
+    world.nodes[0].keeper.unpin(&key);
+    world.nodes[0].pins.clear();
+    world.path.drops = Some(|_| true);
+    world.nodes[0].keeper.plain(&key, true, now);
+    world.act(0);
+    assert_eq!(world.told(0, Told::Pinned), 1);
+    world.path.drops = None;
+    world.run(1.0);
+    assert_eq!(world.told(0, Told::Pinned), 2);
+}
+
+#[test]
+fn a_pinned_node_is_asked_and_nothing_falls_back() {
+    let mut world = World::running(1);
+    world.restart(0, true);
+    world.path.drops = Some(|_| true);
+    world.offer(0, 1);
+    world.run(30.0);
+    assert!(world.told(0, Told::Unanswered) == 1 && world.told(0, Told::Failed) == 1);
+    assert_eq!(world.nodes[0].waiting.len(), 1);
+    world.path.drops = None;
+    world.offer(0, 1);
+    world.run(1.0);
+    assert_eq!(world.got(1), 3);
+}
 
 /// Whom the keeper has begun to hold to sessions.
 fn pinned(keeper: &mut Keeper) -> Vec<[u8; 32]> {

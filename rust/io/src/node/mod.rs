@@ -1,125 +1,31 @@
 //! The data plane of one node, as the binding sees it: start, command, listen to, close.
 
+mod config;
+mod start;
+
 use std::collections::BTreeMap;
-use std::io;
-use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use zosnet_core::fib::FibError;
 use zosnet_core::filter::refusals::Refusal;
 use zosnet_core::filter::rules::RulesError;
-use zosnet_core::suite::{Fill, StaticKey, SuiteError};
-use zosnet_core::{datagram, session};
 
 use crate::events::Event;
-use crate::handoff::{LinkId, LinkInfo, RemoteConfig, SessionInfo};
-use crate::keeper::{Keeper, ToKeeper};
-use crate::lane::Lane;
-use crate::lane::carrier::is_hello;
+use crate::handoff::{LinkId, LinkInfo, SessionInfo};
+use crate::keeper::ToKeeper;
 use crate::link::Home;
-use crate::shared::{Hub, Shared, ToLane, lock};
-use crate::tun::{self, TunConfig};
-use crate::{quic, sys, tcp, udp};
+use crate::packets::is_hello;
+use crate::shared::{Shared, ToLane, lock};
+use crate::sys;
+
+pub use config::{Config, Secret, StartError, Transport};
 
 /// How long closing may take to write what waits, in seconds.
 const FLUSH: f64 = 0.5;
-
-/// A secret key that is overwritten when it goes, so that neither a core file nor a reused page has it. Boxed, as
-/// every move of an array would leave a copy behind.
-pub struct Secret(Box<[u8; 32]>);
-
-impl Secret {
-    /// A copy of these bytes; None unless they are 32.
-    pub fn copied(bytes: &[u8]) -> Option<Self> {
-        let mut secret = Self(Box::new([0; 32]));
-        if bytes.len() != secret.0.len() {
-            return None;
-        }
-        secret.0.copy_from_slice(bytes);
-        Some(secret)
-    }
-
-    fn wipe(&mut self) {
-        self.0.fill(0);
-        // As if somebody looked: else the compiler leaves out writes to memory that is freed next.
-        std::hint::black_box(&mut self.0);
-    }
-}
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        self.wipe();
-    }
-}
-
-/// How to connect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// A TCP connection.
-    Tcp,
-    /// A QUIC connection.
-    Quic,
-    /// A datagram link, to the node of this key if one is given.
-    Udp(Option<[u8; 32]>),
-}
-
-/// What a data plane is to be.
-pub struct Config {
-    /// The node's X25519 secret.
-    pub secret: Secret,
-    /// The node's address.
-    pub address: [u8; 16],
-    /// Name of the TUN device; none: only forward and carry messages.
-    pub tun_name: Option<String>,
-    /// MTU of the TUN device.
-    pub tun_mtu: u32,
-    /// Where to listen for TCP links.
-    pub tcp_listen: Vec<SocketAddr>,
-    /// Where to listen for QUIC links.
-    pub quic_listen: Vec<SocketAddr>,
-    /// Where to take datagram links; none: no datagram links.
-    pub udp_listen: Option<SocketAddr>,
-    /// The longest IP packet that datagram links try.
-    pub max_packet: u16,
-    /// Whether to speak the session suite `zosnet`.
-    pub session_suite: bool,
-    /// Keys of nodes that are held to it.
-    pub pins: Vec<[u8; 32]>,
-    /// Lanes; at least one.
-    pub lanes: usize,
-    /// `SO_MARK` of all sockets, 0 for none.
-    pub firewall_mark: u32,
-    /// The node's router id as text.
-    pub router_id_text: String,
-    /// Expendable events that may wait for Python.
-    pub events_limit: usize,
-}
-
-/// Why the data plane can't start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The secret isn't a usable key.
-    #[error("the secret is not a usable X25519 key")]
-    Secret,
-    /// The TUN device: no driver (ENOENT), no permission (EPERM), name taken (EBUSY).
-    #[error("TUN device: {0}")]
-    Tun(#[source] io::Error),
-    /// A TCP address can't be listened on: mostly EADDRINUSE.
-    #[error("TCP listener: {0}")]
-    Tcp(#[source] io::Error),
-    /// A QUIC address can't be listened on.
-    #[error("QUIC listener: {0}")]
-    Quic(#[source] io::Error),
-    /// The UDP port can't be had.
-    #[error("UDP port: {0}")]
-    Udp(#[source] io::Error),
-    /// No descriptors or threads left.
-    #[error("{0}")]
-    System(#[from] io::Error),
-}
 
 /// A running data plane.
 pub struct Node {
@@ -132,106 +38,6 @@ pub struct Node {
 }
 
 impl Node {
-    /// Open everything, then start the threads. On an error nothing is left behind.
-    pub fn start(config: Config) -> Result<Self, StartError> {
-        let lanes = config.lanes.max(1);
-        let key = StaticKey::from_secret(&config.secret.0).map_err(|_| StartError::Secret)?;
-        let mark = config.firewall_mark;
-        let shared = Arc::new(Shared::new(
-            key,
-            config.address,
-            mark,
-            lanes,
-            config.events_limit,
-            config.session_suite,
-        )?);
-        let listeners = tcp::listen(&config.tcp_listen, mark).map_err(StartError::Tcp)?;
-        let tcp = listeners
-            .iter()
-            .map(|listener| listener.local_addr())
-            .collect::<io::Result<_>>()?;
-        let sockets = match config.udp_listen {
-            Some(address) => udp::socket::open(address, lanes, mark).map_err(StartError::Udp)?,
-            None => Vec::new(),
-        };
-        let udp = sockets
-            .first()
-            .map(UdpSocket::local_addr)
-            .transpose()?
-            .into_iter()
-            .collect();
-        let speaker = sockets.first().map(UdpSocket::try_clone).transpose()?;
-        let keeper = keeper(&config, &shared, speaker)?;
-        let (tun_name, queues) = match config.tun_name {
-            Some(name) => {
-                let address = Ipv6Addr::from(config.address);
-                let wanted = TunConfig {
-                    name,
-                    mtu: config.tun_mtu,
-                    address,
-                    queues: lanes,
-                };
-                let (name, queues) = tun::open(&wanted).map_err(StartError::Tun)?;
-                (Some(name), queues)
-            }
-            None => (None, Vec::new()),
-        };
-        let remote = RemoteConfig {
-            listen: config.quic_listen,
-            firewall_mark: mark,
-            router_id_text: config.router_id_text,
-            reset_seed: quic::reset_seed(&config.secret.0),
-        };
-        // Its work is done; the rest of starting takes a while.
-        drop(config.secret);
-        let remote = quic::start(remote, Arc::new(Hub(Arc::clone(&shared)))).map_err(StartError::Quic)?;
-        let quic = remote.listening();
-        // Set once, here.
-        drop(shared.remote.set(remote));
-        let node = Self {
-            shared,
-            threads: Mutex::default(),
-            tun_name,
-            tcp,
-            quic,
-            udp,
-        };
-        node.start_threads(lanes, listeners, queues, sockets, keeper)
-            .inspect_err(|_| node.close())?;
-        Ok(node)
-    }
-
-    fn start_threads(
-        &self,
-        lanes: usize,
-        listeners: Vec<std::net::TcpListener>,
-        queues: Vec<tun::TunQueue>,
-        sockets: Vec<UdpSocket>,
-        keeper: Keeper,
-    ) -> io::Result<()> {
-        let (mut listeners, mut queues) = (Some(listeners), queues.into_iter());
-        let mut sockets = sockets.into_iter();
-        let shared = Arc::clone(&self.shared);
-        let thread = thread::Builder::new()
-            .name("zosnet-keeper".to_owned())
-            .spawn(move || guard(&shared, "the keeper of the data plane failed", || keeper.run()))?;
-        lock(&self.threads).push(thread);
-        for number in 0..lanes {
-            let listeners = listeners.take().unwrap_or_default();
-            let shared = Arc::clone(&self.shared);
-            let lane = Lane::new(shared, number, queues.next(), listeners, sockets.next())?;
-            let name = format!("zosnet-lane-{number}");
-            let shared = Arc::clone(&self.shared);
-            let thread = thread::Builder::new()
-                .name(name)
-                .spawn(move || guard(&shared, "a lane of the data plane failed", || lane.run()))?;
-            lock(&self.threads).push(thread);
-        }
-        // After the threads, which would inherit it.
-        sys::give_way();
-        Ok(())
-    }
-
     /// Readable while events wait.
     pub fn fd(&self) -> RawFd {
         self.shared.events.fd().as_raw_fd()
@@ -362,7 +168,7 @@ impl Node {
 
     /// Replace the rules for what may come in ([`zosnet_core::filter::rules`]); `open`: let everything in.
     pub fn replace_filter(&self, open: bool, packed: &[u8]) -> Result<(), RulesError> {
-        self.shared.filter.replace(open, packed)
+        self.shared.replace_filter(open, packed)
     }
 
     /// How often each rule has let in something new, by its number.
@@ -485,49 +291,5 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// Run a thread; a panic in it becomes an event, so that Python can stop the node.
-fn guard(shared: &Shared, what: &str, run: impl FnOnce()) {
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-    if outcome.is_err() {
-        shared.events.push_one(Event::Failed(what.to_owned()));
-    }
-}
-
-/// The keeper with its machines.
-fn keeper(config: &Config, shared: &Arc<Shared>, socket: Option<UdpSocket>) -> io::Result<Keeper> {
-    let lanes = config.lanes.clamp(1, 16) as u8;
-    let has_aes = sys::has_aes();
-    let mut links = datagram::Config::new(*config.secret.0);
-    (links.lanes, links.has_aes, links.max_packet) = (lanes, has_aes, config.max_packet);
-    let links = datagram::Endpoint::new(links, random());
-    let mut sessions = session::Config::new(*config.secret.0, config.address);
-    (sessions.lanes, sessions.has_aes, sessions.pins) = (lanes, has_aes, config.pins.clone());
-    for key in &config.pins {
-        shared.peers.of(key).pinned.store(true, Ordering::Relaxed);
-    }
-    let sessions = session::Keeper::new(sessions, random());
-    Keeper::new(Arc::clone(shared), socket, links, sessions)
-}
-
-/// The source of what must be secret.
-fn random() -> Fill {
-    Box::new(|bytes| sys::random(bytes).map_err(|_| SuiteError::Random))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_has_32_bytes_and_is_overwritten() {
-        assert!(Secret::copied(&[7; 31]).is_none());
-        let secret = Secret::copied(&[7; 32]);
-        assert!(secret.is_some_and(|mut secret| {
-            secret.wipe();
-            *secret.0 == [0; 32]
-        }));
     }
 }

@@ -1,33 +1,28 @@
 //! What comes in over links: to the TUN, on to other links, up to Python.
 
-use std::io::{self, IoSlice, Read};
+mod host;
+
+use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use zosnet_core::fib::Entry;
-use zosnet_core::forward::{self, DropReason, FromLink, Opened};
+use zosnet_core::forward::{self, DropReason, FromLink};
 use zosnet_core::frame::{self, DATA_HEADER, DataHeader, Frame, FrameError, Kind, MAX_PACKET, PACKET_HEADER};
-use zosnet_core::icmp::{self, Problem};
+use zosnet_core::icmp::Problem;
 use zosnet_core::inner::{self, INNER_HEADER, InnerType};
-use zosnet_core::offload::VirtioNetHdr;
-use zosnet_core::session::compact::first_packet;
 use zosnet_core::waiting::{Origin, Pushed};
 
 use crate::counters::Counter;
-use crate::events::Event;
 use crate::handoff::LinkId;
 use crate::keeper::ToKeeper;
 use crate::link::{LinkState, bump};
-use crate::peers::FRAME_RELAYED;
-use crate::probe;
 use crate::shared::Shared;
 use crate::sys;
 
-use super::carrier::is_ihu;
 use super::frames::is_frame_address;
 use super::sessions::Sessions;
-use super::transmit::SEALED_AT;
 use super::{Lane, pace};
 
 /// Bytes taken from a link at once: what is opened should still be in the second-level cache when it is written (a
@@ -217,19 +212,8 @@ impl Lane {
             return false;
         }
         self.count(Counter::ControlRx, 1);
-        let rtt = if is_ihu(packet) {
-            state.hello_answered(now)
-        } else {
-            None
-        };
-        let full = state.control_up(packet.len(), &self.shared.backlog);
-        let (link, packet) = (Arc::clone(state), packet.to_vec());
-        self.carrier.events.push(Event::Control {
-            link,
-            packet,
-            at: now,
-            rtt,
-        });
+        let (event, full) = self.shared.control_up(state, packet, now);
+        self.carrier.events.push(event);
         full && self.pause(id)
     }
 
@@ -335,146 +319,6 @@ impl Lane {
             self.count(Counter::Forwarded, count as u64);
             self.count(Counter::ForwardedBytes, packets.len() as u64);
             self.carrier.pass_on(link, packets, count);
-        }
-    }
-
-    /// Deal with an opened payload; the length of the packet in it, if that is for the TUN.
-    fn opened(&mut self, outer: &DataHeader, opened: Opened<'_>, key: &[u8; 32]) -> Option<usize> {
-        self.count(Counter::Opened, 1);
-        match opened {
-            Opened::Tun(packet) => {
-                let mine = self.lets_in(key, packet) && !self.claim(packet);
-                return mine.then_some(packet.len());
-            }
-            Opened::Message(body) if !self.lets_message_in(key, &outer.src, body) => {}
-            Opened::Message(body) => {
-                let (source, destination, key) = (outer.src, outer.dst, *key);
-                self.carrier.events.push(Event::Message {
-                    source,
-                    destination,
-                    key,
-                    body: body.to_vec(),
-                });
-            }
-            Opened::Error(body) => self.recover(outer, body),
-            Opened::Drop(why) => self.carrier.dropped(why, 1),
-        }
-        None
-    }
-
-    /// Keep from the TUN what isn't for it: answers to probes, and without a TUN pings of this node.
-    pub(super) fn claim(&mut self, packet: &[u8]) -> bool {
-        if !self.probes.is_empty() && probe::answers(packet, &self.probes) {
-            self.carrier
-                .events
-                .push(Event::Probe(packet.to_vec(), self.carrier.now));
-            return true;
-        }
-        if self.tun.is_some() {
-            return false;
-        }
-        match icmp::echo_reply(packet) {
-            Some(reply) => self.inject(reply),
-            None => self.carrier.dropped(DropReason::NoTun, 1),
-        }
-        true
-    }
-
-    /// An error of a transit node: open what it quotes, tell the host.
-    fn recover(&mut self, outer: &DataHeader, body: &[u8]) {
-        let table = Arc::clone(&self.table);
-        let error = icmp::recover(outer, body).ok().and_then(|error| {
-            let entry = table.lookup(&error.destination)?;
-            let mut sealed = error.sealed.to_vec();
-            if is_frame_address(&error.destination) {
-                let peer = self.shared.peers.known(&entry.public)?;
-                let opened = peer.current()?.reopen(&mut sealed).ok()?;
-                return error
-                    .for_host(&first_packet(opened, &self.node.address, &peer.address)?)
-                    .ok();
-            }
-            let session = self.sessions.of(entry).ok()?;
-            let offending = session.open(&mut sealed).ok()?.get(INNER_HEADER..)?;
-            error.for_host(offending).ok()
-        });
-        match error {
-            Some(Some(packet)) => self.hand_to_host(&packet),
-            Some(None) => {}
-            None => self.carrier.dropped(DropReason::BadError, 1),
-        }
-    }
-
-    /// Hand the host a packet that this node made, or an answer to a probe to Python.
-    pub(super) fn hand_to_host(&mut self, packet: &[u8]) {
-        if self.claim(packet) {
-            return;
-        }
-        self.write_tun(&[
-            IoSlice::new(&VirtioNetHdr::default().to_bytes()),
-            IoSlice::new(packet),
-        ]);
-    }
-
-    fn write_tun(&self, pieces: &[IoSlice<'_>]) {
-        let Some(tun) = &self.tun else { return };
-        self.count(Counter::TunWrites, 1);
-        match tun.write(pieces) {
-            Ok(written) => self.count(Counter::TunTxBytes, written as u64),
-            Err(_) => self.carrier.dropped(DropReason::TunRefused, 1),
-        }
-    }
-
-    /// Write the packets for the TUN that lie in `buffer`, merged.
-    pub(super) fn deliver(&mut self, buffer: &[u8]) {
-        if self.coalescer.is_empty() {
-            return;
-        }
-        self.coalescer.finish(buffer);
-        for item in self.coalescer.items() {
-            let virtio = item.virtio().to_bytes();
-            let segments = item.segments();
-            let mut pieces = Vec::with_capacity(2 + segments);
-            pieces.extend([IoSlice::new(&virtio), IoSlice::new(item.headers())]);
-            let ranges = item.ranges().map(|range| buffer.get(range).unwrap_or_default());
-            pieces.extend(ranges.map(IoSlice::new));
-            self.count(Counter::TunTx, segments as u64);
-            self.write_tun(&pieces);
-        }
-        self.coalescer.clear();
-    }
-
-    /// Data packets that a link left behind: on to another one, as they are.
-    pub(super) fn reroute(&mut self, packets: Vec<u8>) {
-        let table = Arc::clone(&self.table);
-        let mut at = 0;
-        while let Ok(Some(frame)) = frame::next(&packets, at) {
-            at = frame.end;
-            let packet = packets.get(frame.start..frame.end).unwrap_or_default();
-            let header = packet
-                .get(PACKET_HEADER..)
-                .and_then(|body| DataHeader::parse(body).ok());
-            let entry = header.and_then(|header| table.lookup(&header.dst));
-            let Some((entry, link)) = entry.and_then(|entry| {
-                forward::next_hop(entry, |link| self.carrier.reach(link)).map(|link| (entry, link))
-            }) else {
-                self.count(Counter::LinkGone, 1);
-                continue;
-            };
-            // A frame made for the far end of its stream may be longer than relays may see.
-            if header.is_some_and(|header| is_frame_address(&header.dst))
-                && packet.len() > SEALED_AT + FRAME_RELAYED
-                && !(entry.ends(link)
-                    && self
-                        .carrier
-                        .known
-                        .get(&link)
-                        .is_some_and(|state| state.is_stream()))
-            {
-                self.carrier.dropped(DropReason::TooBig, 1);
-                continue;
-            }
-            self.count(Counter::Rerouted, 1);
-            self.carrier.pass_on(link, packet, 1);
         }
     }
 }

@@ -42,7 +42,7 @@ impl Pace {
     /// Whether little came of late, as seen in the turn that began at `now`, in seconds: what is read then is sent on at
     /// once, without a look for more that could go with it.
     pub fn is_quiet(&self, now: f64) -> bool {
-        self.reads <= FEW || now - self.since > WINDOW
+        !self.fast && (self.reads <= FEW || now - self.since > WINDOW)
     }
 
     /// The turn that began at `now`, in seconds, is over: how long to rest, where that is better than to look at once.
@@ -93,6 +93,17 @@ mod tests {
             pace.rest(now);
         }
         assert!(pace.is_quiet(5.002));
+    }
+
+    #[test]
+    fn nothing_is_quiet_while_a_lane_rests_to_take_groups() {
+        let mut pace = Pace::default();
+        for turn in 0..200 {
+            pace.took(2);
+            let rests = pace.rest(5.0 + f64::from(turn) * 1e-5).is_some();
+            assert!(!rests || !pace.is_quiet(5.0 + f64::from(turn) * 1e-5), "{turn}");
+        }
+        assert!(pace.fast);
     }
 
     #[test]

@@ -151,9 +151,10 @@ impl Filter {
         let packet = connection.packet();
         let heard = if connection.answered { IN } else { 0 };
         let (key, bits, now) = (FlowKey::outbound(&packet), sent(&packet) | heard, now as u32);
+        // Anew: what is remembered of its ports may be of before, when a rule had let it in.
         match connection.accepted {
             true => self.flows.begin(recent, &key, INWARD | bits, OLD_RULES, now),
-            false => self.flows.sent(recent, &key, bits, false, now),
+            false => self.flows.sent(recent, &key, bits, true, now),
         }
     }
 

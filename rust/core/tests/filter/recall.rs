@@ -85,3 +85,16 @@ fn what_went_on_while_all_doors_were_open_goes_on_when_they_close_before_the_hos
         assert_eq!(world.gets(TCP, &segment), Verdict::Pass);
     }
 }
+
+#[test]
+fn what_others_began_before_the_doors_were_open_goes_on_when_they_close() {
+    let mut world = World::new();
+    for connection in kept(22, 40_000, true) {
+        world.filter.recall(&mut world.recent, &connection, world.now);
+        world.filter.replace(true, &[]).unwrap();
+        let connection = connection.as_begun();
+        world.filter.recall(&mut world.recent, &connection, world.now);
+    }
+    world.filter.replace(false, &[]).unwrap();
+    assert_eq!(world.gets(TCP, &tcp(40_000, 22, ACK)), Verdict::Pass);
+}

@@ -246,6 +246,7 @@ impl Lane {
                 return self.shared.events.push_one(crate::events::Event::Failed(text));
             }
             self.carrier.now = sys::now();
+            self.pace.begin(self.carrier.now);
             self.refresh();
             for (token, what) in ready.drain(..) {
                 self.handle(Token::unpack(token), what);
@@ -263,6 +264,7 @@ impl Lane {
             if let Some(rest) = self.pace.rest(self.carrier.now) {
                 std::thread::sleep(rest);
             }
+            self.pace.end(sys::now());
         }
     }
 

@@ -19,8 +19,10 @@ const GROUP: usize = 32;
 /// The rest: 32 packets at 160,000 a second, a fifteenth of what the TUN's queue holds.
 const REST: Duration = Duration::from_micros(200);
 
-/// Reads in one window, beyond which more is likely to wait behind what was read.
+/// Reads in one window, or turns without a pause, beyond which more is likely to wait behind what was read.
 const FEW: usize = 4;
+/// A lane that waited for less, in seconds, found something there already: some times a call that doesn't wait.
+const PAUSE: f64 = 0.000_02;
 
 /// Counts small packets and decides.
 #[derive(Debug, Default)]
@@ -30,9 +32,26 @@ pub struct Pace {
     counted: usize,
     turn: usize,
     fast: bool,
+    /// Turns since the lane had to wait: only a wait shows that nothing was left behind.
+    in_a_row: usize,
+    ended: f64,
 }
 
 impl Pace {
+    /// A turn begins at `now`, in seconds.
+    pub fn begin(&mut self, now: f64) {
+        self.in_a_row = if now - self.ended > PAUSE {
+            0
+        } else {
+            self.in_a_row + 1
+        };
+    }
+
+    /// The turn and what rest it earned are over at `now`: from here on the lane waits until there is something to do.
+    pub fn end(&mut self, now: f64) {
+        self.ended = now;
+    }
+
     /// A read gave so many small packets.
     pub fn took(&mut self, packets: usize) {
         self.turn += packets;
@@ -40,9 +59,10 @@ impl Pace {
     }
 
     /// Whether little came of late, as seen in the turn that began at `now`, in seconds: what is read then is sent on at
-    /// once, without a look for more that could go with it.
+    /// once, without a look for more that could go with it. Never in a lane that goes on and on: where turns are long, few
+    /// of them fit in a window, and one packet a turn would be all that it takes.
     pub fn is_quiet(&self, now: f64) -> bool {
-        !self.fast && (self.reads <= FEW || now - self.since > WINDOW)
+        !self.fast && self.in_a_row <= FEW && (self.reads <= FEW || now - self.since > WINDOW)
     }
 
     /// The turn that began at `now`, in seconds, is over: how long to rest, where that is better than to look at once.
@@ -104,6 +124,27 @@ mod tests {
             assert!(!rests || !pace.is_quiet(5.0 + f64::from(turn) * 1e-5), "{turn}");
         }
         assert!(pace.fast);
+    }
+
+    #[test]
+    fn a_lane_without_a_pause_is_not_quiet_however_long_its_turns_are() {
+        for length in [0.0003, 0.002] {
+            let mut pace = Pace::default();
+            let (mut now, mut turn) = (5.0, |now: f64| {
+                pace.begin(now);
+                pace.took(1);
+                let quiet = pace.is_quiet(now);
+                pace.rest(now);
+                pace.end(now + length);
+                quiet
+            });
+            let quiet = (0..20).filter(|_| {
+                now += length + 1e-6;
+                turn(now)
+            });
+            assert_eq!(quiet.count(), FEW + 1, "{length}");
+            assert!(turn(now + length + 0.0001), "after a pause");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import threading
@@ -16,6 +17,9 @@ from zosnet.lab.garbage import throw, throw_datagrams
 from zosnet.lab.measure import Beat
 from zosnet.lab.programs import api
 from zosnet.lab.two_paths import start
+
+WORKERS = min(32, (os.cpu_count() or 1) + 4)
+"""At most so many threads has the pool of a node (`concurrent.futures.ThreadPoolExecutor`)."""
 
 pytestmark = [pytest.mark.privileged, pytest.mark.slow]
 
@@ -68,7 +72,8 @@ def test_garbage_is_survived_and_costs_nothing_lasting(grid: Grid) -> None:
     throw_datagrams(b.host, far, 400, rng)
     until("they are gone", lambda: len(api(a).get("/v1/peers")["peers"]) == 1, within=20.0)
     until("no descriptor is left", lambda: a.descriptors() <= descriptors + 2, seen=a.descriptors)
-    assert a.threads() <= threads
+    # Of the pool for name lookups and files some workers may have been made meanwhile; it is bounded.
+    assert a.threads() <= threads + WORKERS, "no stranger has a thread of its own"
     assert a.resident_mb() < memory + 60, "what strangers ask for is bounded"
     assert b.reaches(a)
 

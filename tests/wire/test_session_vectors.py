@@ -30,6 +30,8 @@ COOKIE_SECRET, COOKIE_NONCE = counting(0xE4), counting(0x04, 24)
 SOURCE = IPv4Address("192.0.2.1").packed + (9652).to_bytes(2)
 ENTRIES = bytes.fromhex("8004 60010203 4001 00")
 """A packet of four bytes, partial, and an empty padding entry, which is extended."""
+SHORT = bytes.fromhex("400f 06 40 11 6ab10203 0102030405060708")
+"""A short packet: hop limit 64, UDP, the first word of its header, eight bytes of payload."""
 
 
 def mac(key: bytes, data: bytes) -> bytes:
@@ -71,12 +73,14 @@ def shake(cipher: int) -> Shaken:
     return Shaken(initiation, response, noise.hkdf(b""))
 
 
-def frame(cipher: int, root: bytes, receiver: bytes, lane: int) -> bytes:
-    """The first frame of a lane."""
+def frame(
+    cipher: int, root: bytes, receiver: bytes, lane: int, *, counter: int = 0, entries: bytes = ENTRIES
+) -> bytes:
+    """A frame of a lane, the first one if nothing else is said."""
     key = blake2s(b"zosnet session transport v1" + bytes([cipher]), key=root).digest()
-    header = bytes.fromhex("04000000") + receiver + bytes([lane]) + bytes(7)
+    header = bytes.fromhex("04000000") + receiver + bytes([lane]) + counter.to_bytes(7)
     aead = AESGCM(key) if cipher == AES else ChaCha20Poly1305(key)
-    return header + aead.encrypt(bytes(4) + header[8:], ENTRIES, header)
+    return header + aead.encrypt(bytes(4) + header[8:], entries, header)
 
 
 @pytest.mark.parametrize("cipher", NAMES)
@@ -94,6 +98,7 @@ def test_frames_are_sealed_with_the_keys_of_the_handshake(cipher: int) -> None:
     there, back = shake(cipher).roots
     assert VECTORS[f"{NAMES[cipher]}-frame"] == frame(cipher, there, B_INDEX, 0)
     assert VECTORS[f"{NAMES[cipher]}-frame-back"] == frame(cipher, back, A_INDEX, 1)
+    assert VECTORS[f"{NAMES[cipher]}-short"] == frame(cipher, there, B_INDEX, 0, counter=1, entries=SHORT)
 
 
 def test_the_cookie_and_the_initiation_that_shows_it() -> None:

@@ -51,7 +51,7 @@ class Driver:
             chain_name=chain_name(self.genesis),
             clock=lambda: self.now,
             on_done=self.done.append,
-            on_refused=lambda identity, result: self.refused.append((identity, result.reason)),
+            on_refused=lambda signed, result: self.refused.append((signed.copy, result.reason)),
         )
         return self.application
 
@@ -158,7 +158,7 @@ def test_a_proposal_has_what_is_good_and_others_accept_exactly_that(driver: Driv
         assert not driver.is_accepted(*lie)
     driver.block(*proposed)
     assert driver.prepare(*envelopes) == (three.raw,)
-    assert list(driver.done[-1].epochs) == [one.id, two.id]
+    assert list(driver.done[-1].receipts) == [one.copy, two.copy]
 
 
 def test_a_proposal_has_no_more_than_fits(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +261,7 @@ def test_what_may_wait_goes_ahead_of_the_blocks_and_back(driver: Driver) -> None
     driver.block(one.raw)
     assert driver.check(one, two, kind=abci.RECHECK).code == 0 and driver.refused == []
     driver.block()
-    assert driver.check(one, two, kind=abci.RECHECK).code == 0 and driver.refused == [(one.id, "nonce")]
+    assert driver.check(one, two, kind=abci.RECHECK).code == 0 and driver.refused == [(one.copy, "nonce")]
     assert driver.check(three, kind=abci.RECHECK).code == 0
     driver.block(two.raw, three.raw)
     assert driver.check(one, two, kind=abci.RECHECK).code == 1
@@ -286,7 +286,7 @@ def test_what_never_can_be_carried_out_doesnt_wait_for_long(driver: Driver) -> N
     for kind in (0, abci.RECHECK, abci.RECHECK):
         codes.append(driver.check(two, kind=kind).code)
         driver.block()
-    assert codes == [0, 0, 1] and driver.refused == [(two.id, "nonce")]
+    assert codes == [0, 0, 1] and driver.refused == [(two.copy, "nonce")]
 
 
 def test_a_signature_is_verified_once_from_the_first_look_to_the_block(driver: Driver) -> None:
@@ -325,7 +325,7 @@ def test_a_decided_block_is_carried_out_whatever_it_has(driver: Driver) -> None:
     found = driver.finalize(b"junk", good.raw, good.raw)
     assert [each.code for each in found.tx_results] == [1, 0, 1]
     driver.application.commit()
-    assert isinstance(driver.application.kept.root, bytes) and list(driver.done[-1].epochs) == [good.id]
+    assert isinstance(driver.application.kept.root, bytes) and list(driver.done[-1].receipts) == [good.copy]
 
 
 def test_the_last_roots_can_be_proven_whatever_was_proposed_between(driver: Driver) -> None:
@@ -401,6 +401,6 @@ def test_a_result_has_the_epoch_of_its_record(driver: Driver) -> None:
     driver.block(signed.raw)
     raw = driver.database.get(claim_key(a.account, "d1x0.example"))
     assert raw is not None
-    assert decode(ClaimRecord, raw).epoch == driver.done[-1].epochs[signed.id] > 0
+    assert decode(ClaimRecord, raw).epoch == driver.done[-1].receipts[signed.copy].epoch > 0
     assert claim_key(a.account, "d1x0.example") in driver.done[-1].changed
     assert Result().is_done

@@ -3,6 +3,8 @@
 After each block it is put back to what is kept, and what waits is carried out again, but for what the block
 has. So whatever comes next is judged on top of all that waits, though CometBFT asks again about that only in
 a moment, one envelope after the other; and then the answers are known.
+
+What waits is known by all its bytes: anybody may send a copy of it whose signatures are wrong.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ class Mempool:
         reader: Reader,
         lock: RLock,
         clock: Callable[[], int],
-        on_refused: Callable[[bytes, Result], None],
+        on_refused: Callable[[SignedTransaction, Result], None],
     ) -> None:
         self._lock, self._clock, self._on_refused = lock, clock, on_refused
         self.verifier = BatchVerifier(limit=50_000)
@@ -77,15 +79,15 @@ class Mempool:
     def admit(self, signed: SignedTransaction) -> Result:
         """Judge a transaction against what is kept and what waits already; it waits where it is good."""
         with self._lock:
-            identity, height = signed.id, self._height
-            if found := self._waiting.get(identity):
+            copy, height = signed.copy, self._height
+            if found := self._waiting.get(copy):
                 found.asked = height
                 return Result()
             if len(self._waiting) >= MOST_PENDING:
                 return Result("busy", "too many transactions are pending")
             result = self._ahead.apply(signed)
             if result.is_done:
-                self._waiting[identity] = _Waits(signed, height)
+                self._waiting[copy] = _Waits(signed, height)
                 self._remember(signed)
             return result
 
@@ -116,7 +118,7 @@ class Mempool:
                 is_good = True
             else:
                 text = text or result.text
-                self._on_refused(signed.id, result)
+                self._on_refused(signed, result)
         if is_good and is_awaited(request.tx):
             self._hurried_until = self._clock() + HURRIED_MS
         return abci.CheckedTx() if is_good else abci.CheckedTx(1, text)
@@ -132,10 +134,10 @@ class Mempool:
         account: AccountRecord | None = self._ahead.read(account_key(signed.transaction.account))
         if account is not None and signed.transaction.nonce <= account.nonce:
             return True  # it, or another in its place, is in a block already, or goes before it
-        identity, height = signed.id, self._height
-        if identity not in self._early and len(self._early) >= MOST_PENDING:
+        copy, height = signed.copy, self._height
+        if copy not in self._early and len(self._early) >= MOST_PENDING:
             return True
-        return height >= self._early.setdefault(identity, height) + PATIENT
+        return height >= self._early.setdefault(copy, height) + PATIENT
 
     def begin(self, block: Block) -> None:
         """Judge what comes on top of the last block that is kept: `block` is the next, as far as is known."""
@@ -153,8 +155,8 @@ class Mempool:
         height = self._height
         self._early = {key: since for key, since in self._early.items() if since + 2 * PATIENT > height}
         self._waiting = {
-            identity: each
-            for identity, each in self._waiting.items()
+            copy: each
+            for copy, each in self._waiting.items()
             if each.signed.raw not in done
             and each.asked + PATIENT >= height
             and self._ahead.apply(each.signed).is_done

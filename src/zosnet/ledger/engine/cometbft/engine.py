@@ -264,7 +264,7 @@ class Comet:
             with self._wake:
                 if not self._front.send(copy, one):
                     continue
-            result = mempool.admit(signed)
+            result = mempool.admit(signed, is_own=True)
             if result.is_done:
                 good.append(signed)
                 continue

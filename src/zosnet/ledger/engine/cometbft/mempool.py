@@ -5,6 +5,9 @@ has. So whatever comes next is judged on top of all that waits, though CometBFT 
 a moment, one envelope after the other; and then the answers are known.
 
 What waits is known by all its bytes: anybody may send a copy of it whose signatures are wrong.
+
+CometBFT doesn't tell which operator an envelope came from, so those who share the room are the accounts that
+have signed; what is of this node's own clients has room of its own.
 """
 
 from __future__ import annotations
@@ -19,15 +22,20 @@ from zosnet.ledger.comet import abci
 from zosnet.ledger.comet.envelope import is_awaited, unpack
 from zosnet.ledger.encoding import Malformed
 from zosnet.ledger.engine.batch import BatchVerifier
+from zosnet.ledger.engine.cometbft.shares import Shares
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.records import AccountRecord, account_key
 from zosnet.ledger.state import Block, Machine, Reader, Result
 from zosnet.ledger.transaction import SignedTransaction
 
-__all__ = ["HURRIED_MS", "MOST_PENDING", "Mempool", "waiting_in"]
+__all__ = ["HURRIED_MS", "MOST_OWN", "MOST_PENDING", "Mempool", "waiting_in"]
 
 #: Transactions that wait, so that a flooded validator's mempool stays small. A guess: some seconds of work.
 MOST_PENDING = 10_000
+#: Of this node's own clients, besides. More than the front lets wait at a time.
+MOST_OWN = 1000
+#: Whose signatures can't be verified yet share one source's places.
+UNKNOWN = b""
 #: About 2 KB each. A guess: some blocks' worth.
 MOST_PARSED = 5000
 #: Blocks that a transaction waits for which can't be carried out yet.
@@ -62,7 +70,9 @@ class Mempool:
         self.verifier = BatchVerifier(limit=50_000)
         self._ahead = Machine(genesis, reader, self.verifier, cache=10_000)
         self._waiting: dict[bytes, _Waits] = {}
+        self._own, self._others = Shares(MOST_OWN), Shares(MOST_PENDING)
         self._early: dict[bytes, int] = {}
+        self._early_shares = Shares(MOST_PENDING)
         self._parsed: dict[bytes, SignedTransaction] = {}
         self._done: frozenset[bytes] = frozenset()
         self._height = 0
@@ -76,17 +86,23 @@ class Mempool:
         with self._lock:
             self.verifier.learn(new, verdicts)
 
-    def admit(self, signed: SignedTransaction) -> Result:
-        """Judge a transaction against what is kept and what waits already; it waits where it is good."""
+    def admit(self, signed: SignedTransaction, *, is_own: bool = False) -> Result:
+        """Judge a transaction against what is kept and what waits already; it waits where it is good.
+
+        What had to make room for it is in CometBFT's mempool still, and judged again when that asks.
+        """
         with self._lock:
             copy, height = signed.copy, self._height
             if found := self._waiting.get(copy):
                 found.asked = height
                 return Result()
-            if len(self._waiting) >= MOST_PENDING:
+            shares, account = self._own if is_own else self._others, signed.transaction.account
+            if not shares.has_room(account):
                 return Result("busy", "too many transactions are pending")
             result = self._ahead.apply(signed)
             if result.is_done:
+                if evicted := shares.take(account, copy):
+                    del self._waiting[evicted]
                 self._waiting[copy] = _Waits(signed, height)
                 self._remember(signed)
             return result
@@ -134,10 +150,19 @@ class Mempool:
         account: AccountRecord | None = self._ahead.read(account_key(signed.transaction.account))
         if account is not None and signed.transaction.nonce <= account.nonce:
             return True  # it, or another in its place, is in a block already, or goes before it
+        source = UNKNOWN
+        if account is not None and account.key_epoch == signed.transaction.key_epoch:
+            if account.keys.trouble(signed.message, signed.signatures, self.verifier):
+                return True
+            source = signed.transaction.account
         copy, height = signed.copy, self._height
-        if copy not in self._early and len(self._early) >= MOST_PENDING:
-            return True
-        return height >= self._early.setdefault(copy, height) + PATIENT
+        if copy not in self._early:
+            if not self._early_shares.has_room(source):
+                return True
+            if evicted := self._early_shares.take(source, copy):
+                del self._early[evicted]
+            self._early[copy] = height
+        return height >= self._early[copy] + PATIENT
 
     def begin(self, block: Block) -> None:
         """Judge what comes on top of the last block that is kept: `block` is the next, as far as is known."""
@@ -153,14 +178,16 @@ class Mempool:
         self._ahead.forget(changed)
         self.begin(block)
         height = self._height
-        self._early = {key: since for key, since in self._early.items() if since + 2 * PATIENT > height}
-        self._waiting = {
-            copy: each
-            for copy, each in self._waiting.items()
-            if each.signed.raw not in done
-            and each.asked + PATIENT >= height
-            and self._ahead.apply(each.signed).is_done
-        }
+        for copy, since in list(self._early.items()):
+            if since + 2 * PATIENT <= height:
+                del self._early[copy]
+                self._early_shares.drop(copy)
+        for copy, each in list(self._waiting.items()):
+            is_there = each.signed.raw not in done and each.asked + PATIENT >= height
+            if not (is_there and self._ahead.apply(each.signed).is_done):
+                del self._waiting[copy]
+                self._own.drop(copy)
+                self._others.drop(copy)
 
     def is_parsed(self, raw: bytes) -> bool:
         """Whether it was here before."""

@@ -115,16 +115,25 @@ class Application:
 
     def handle(self, request: object) -> object:
         """The answer to one request. Whatever is raised must end CometBFT before it goes on."""
+        if isinstance(request, abci.CheckTx):
+            self._pass(f"before {type(request).__name__}")
+            checked = self.mempool.check(request)  # it has the lock where it must
+            self._pass(f"after {type(request).__name__}")
+            return checked
+        if isinstance(request, (abci.ProcessProposal, abci.FinalizeBlock)):
+            self.mempool.foresee_block(request.txs[:MOST_IN_BLOCK])
         with self.lock:
             self._hook(f"before {type(request).__name__}")
             answer = self._answer(request)
             self._hook(f"after {type(request).__name__}")
             return answer
 
+    def _pass(self, point: str) -> None:
+        with self.lock:
+            self._hook(point)
+
     def _answer(self, request: object) -> object:
         match request:
-            case abci.CheckTx():
-                return self.mempool.check(request)
             case abci.PrepareProposal():
                 return self.prepare(request)
             case abci.ProcessProposal():

@@ -13,6 +13,7 @@ have signed; what is of this node's own clients has room of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from threading import RLock
@@ -79,33 +80,51 @@ class Mempool:
         self._hurried_until = 0
 
     def foresee(self, signed: Iterable[SignedTransaction]) -> None:
-        """Judge the signatures of these all at once, while others have the lock, so that `admit` need not."""
+        """Judge the signatures of these all at once, so that `admit` need not.
+
+        Not to be called with the lock: it is held to read the accounts and to write the verdicts down, and
+        others have it in between.
+        """
         with self._lock:
             new = self.verifier.unknown(claim for each in signed for claim in self._ahead.claims(each))
-        verdicts = verify_signatures(list(new.values()))
-        with self._lock:
-            self.verifier.learn(new, verdicts)
+        if new:
+            verdicts = verify_signatures(list(new.values()))
+            with self._lock:
+                self.verifier.learn(new, verdicts)
+
+    def foresee_block(self, raws: Iterable[bytes]) -> None:
+        """As `foresee`, of the transactions of a proposal that are new here."""
+        new: list[SignedTransaction] = []
+        for raw in raws:
+            if not self.is_parsed(raw):
+                with suppress(Malformed):
+                    new.append(self.parse(raw))
+        self.foresee(new)
 
     def admit(self, signed: SignedTransaction, *, is_own: bool = False) -> Result:
         """Judge a transaction against what is kept and what waits already; it waits where it is good.
 
         What had to make room for it is in CometBFT's mempool still, and judged again when that asks.
         """
+        self.foresee([signed])  # what it follows may have opened the account only now
         with self._lock:
-            copy, height = signed.copy, self._height
-            if found := self._waiting.get(copy):
-                found.asked = height
-                return Result()
-            shares, account = self._own if is_own else self._others, signed.transaction.account
-            if not shares.has_room(account):
-                return Result("busy", "too many transactions are pending")
-            result = self._ahead.apply(signed)
-            if result.is_done:
-                if evicted := shares.take(account, copy):
-                    del self._waiting[evicted]
-                self._waiting[copy] = _Waits(signed, height)
-                self._remember(signed)
-            return result
+            return self._admit(signed, is_own=is_own)
+
+    def _admit(self, signed: SignedTransaction, *, is_own: bool = False) -> Result:
+        copy, height = signed.copy, self._height
+        if found := self._waiting.get(copy):
+            found.asked = height
+            return Result()
+        shares, account = self._own if is_own else self._others, signed.transaction.account
+        if not shares.has_room(account):
+            return Result("busy", "too many transactions are pending")
+        result = self._ahead.apply(signed)
+        if result.is_done:
+            if evicted := shares.take(account, copy):
+                del self._waiting[evicted]
+            self._waiting[copy] = _Waits(signed, height)
+            self._remember(signed)
+        return result
 
     @property
     def is_hurried(self) -> bool:
@@ -113,7 +132,10 @@ class Mempool:
         return self._clock() < self._hurried_until
 
     def check(self, request: abci.CheckTx) -> abci.CheckedTx:
-        """An envelope may wait while anything in it is good, or may become so in a moment."""
+        """An envelope may wait while anything in it is good, or may become so in a moment.
+
+        Not to be called with the lock: each transaction is judged under it, its signatures before that.
+        """
         try:
             raws = unpack(request.tx)
         except Malformed as error:
@@ -129,12 +151,16 @@ class Mempool:
                 text = text or str(error)
         self.foresee(parsed)
         for signed in parsed:
-            result = self.admit(signed)
-            if result.is_done or not self._is_hopeless(signed, result):
-                is_good = True
-            else:
-                text = text or result.text
-                self._on_refused(signed, result)
+            self.foresee([signed])
+            with self._lock:
+                if signed.raw in self._done:  # a block has come meanwhile
+                    continue
+                result = self._admit(signed)
+                if result.is_done or not self._is_hopeless(signed, result):
+                    is_good = True
+                else:
+                    text = text or result.text
+                    self._on_refused(signed, result)
         if is_good and is_awaited(request.tx):
             self._hurried_until = self._clock() + HURRIED_MS
         return abci.CheckedTx() if is_good else abci.CheckedTx(1, text)
@@ -198,7 +224,8 @@ class Mempool:
         found = self._parsed.get(raw)
         if found is None:
             found = SignedTransaction.parse(raw)
-            self._remember(found)
+            with self._lock:
+                self._remember(found)
         return found
 
     def _remember(self, signed: SignedTransaction) -> None:

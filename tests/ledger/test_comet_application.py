@@ -51,7 +51,7 @@ class Driver:
             chain_name=chain_name(self.genesis),
             clock=lambda: self.now,
             on_done=self.done.append,
-            on_refused=lambda identity, result: self.refused.append((identity, result.reason)),
+            on_refused=lambda signed, result: self.refused.append((signed.copy, result.reason)),
         )
         return self.application
 
@@ -158,7 +158,7 @@ def test_a_proposal_has_what_is_good_and_others_accept_exactly_that(driver: Driv
         assert not driver.is_accepted(*lie)
     driver.block(*proposed)
     assert driver.prepare(*envelopes) == (three.raw,)
-    assert list(driver.done[-1].epochs) == [one.id, two.id]
+    assert list(driver.done[-1].receipts) == [one.copy, two.copy]
 
 
 def test_a_proposal_has_no_more_than_fits(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +261,7 @@ def test_what_may_wait_goes_ahead_of_the_blocks_and_back(driver: Driver) -> None
     driver.block(one.raw)
     assert driver.check(one, two, kind=abci.RECHECK).code == 0 and driver.refused == []
     driver.block()
-    assert driver.check(one, two, kind=abci.RECHECK).code == 0 and driver.refused == [(one.id, "nonce")]
+    assert driver.check(one, two, kind=abci.RECHECK).code == 0 and driver.refused == [(one.copy, "nonce")]
     assert driver.check(three, kind=abci.RECHECK).code == 0
     driver.block(two.raw, three.raw)
     assert driver.check(one, two, kind=abci.RECHECK).code == 1
@@ -286,7 +286,7 @@ def test_what_never_can_be_carried_out_doesnt_wait_for_long(driver: Driver) -> N
     for kind in (0, abci.RECHECK, abci.RECHECK):
         codes.append(driver.check(two, kind=kind).code)
         driver.block()
-    assert codes == [0, 0, 1] and driver.refused == [(two.id, "nonce")]
+    assert codes == [0, 0, 1] and driver.refused == [(two.copy, "nonce")]
 
 
 def test_a_signature_is_verified_once_from_the_first_look_to_the_block(driver: Driver) -> None:
@@ -303,10 +303,59 @@ def test_a_signature_is_verified_once_from_the_first_look_to_the_block(driver: D
     assert driver.application.mempool.verifier.checked == checked + 10
 
 
-def test_what_waits_is_capped(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mempool, "MOST_PENDING", 5)
-    claims = driver.claims(driver.wallet(1), 6)
-    assert [driver.application.mempool.admit(each).reason for each in claims] == ["", "", "", "", "", "busy"]
+@pytest.fixture
+def cramped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
+    """A node in whose mempool little may wait."""
+    monkeypatch.setattr(mempool, "MOST_PENDING", 6)
+    monkeypatch.setattr(mempool, "MOST_OWN", 2)
+    made = Driver(tmp_path)
+    yield made
+    made.database.close()
+
+
+def test_what_waits_is_capped(cramped: Driver) -> None:
+    claims, pool = cramped.claims(cramped.wallet(1), 7), cramped.application.mempool
+    assert [pool.admit(each).reason for each in claims] == [""] * 6 + ["busy"]
+
+
+def test_an_accounts_flood_keeps_no_other_out(cramped: Driver) -> None:
+    flood, a, b = (
+        cramped.claims(cramped.wallet(number), count) for number, count in ((1, 7), (2, 3), (3, 2))
+    )
+    assert [cramped.check(each).code for each in flood] == [0] * 6 + [1]
+    assert [cramped.check(each).code for each in (*a, *b)] == [0] * 5
+    assert cramped.check(flood[6]).code == 1
+    waiting = cramped.application.mempool._waiting
+    assert set(waiting) == {each.copy for each in (*flood[:2], *a[:2], *b)}
+    # What made room is judged again after a block.
+    cramped.block(*(each.raw for each in a[:2]))
+    found = [cramped.check(each, kind=abci.RECHECK).code for each in (*flood[:6], a[2], *b)]
+    assert found == [0, 0, 0, 0, 1, 1, 0, 0, 0]
+
+
+def test_what_others_send_keeps_no_client_of_the_node_out(cramped: Driver) -> None:
+    flood, own = cramped.claims(cramped.wallet(1), 7), cramped.claims(cramped.wallet(2), 3)
+    for each in flood:
+        cramped.check(each)
+    reasons = [cramped.application.mempool.admit(each, is_own=True).reason for each in own]
+    assert reasons == ["", "", "busy"]
+    assert cramped.check(*own[:2]).code == 0
+    cramped.block(*(each.raw for each in own[:2]))
+    assert cramped.application.mempool.admit(own[2], is_own=True).is_done
+
+
+def test_a_flood_of_what_cannot_be_carried_out_yet_keeps_no_other_out(cramped: Driver) -> None:
+    """Nor does one whose signatures nobody can verify yet, or are wrong."""
+    flood, a = (cramped.claims(cramped.wallet(number), 8) for number in (1, 2))
+    forged = SignedTransaction.parse(a[1].raw[:-1] + bytes([a[1].raw[-1] ^ 1]))
+    assert [cramped.check(each).code for each in flood[1:]] == [0] * 6 + [1]
+    assert [cramped.check(each).code for each in (forged, *a[1:4])] == [1, 0, 0, 0]
+    assert cramped.check(flood[7]).code == 1
+    strangers = [Wallet(cramped.genesis, [Signer(bytes([number]) * 32)]) for number in range(20, 40)]
+    for each in strangers:
+        cramped.check(cramped.sign(each, ClaimDomain("d.example")))
+    assert [cramped.check(each).code for each in (*flood[1:3], *a[1:3])] == [0] * 4
+    assert len(cramped.application.mempool._early) == 6
 
 
 def test_rules_that_are_not_known_yet_stop_the_node_with_a_remedy(tmp_path: Path) -> None:
@@ -325,7 +374,7 @@ def test_a_decided_block_is_carried_out_whatever_it_has(driver: Driver) -> None:
     found = driver.finalize(b"junk", good.raw, good.raw)
     assert [each.code for each in found.tx_results] == [1, 0, 1]
     driver.application.commit()
-    assert isinstance(driver.application.kept.root, bytes) and list(driver.done[-1].epochs) == [good.id]
+    assert isinstance(driver.application.kept.root, bytes) and list(driver.done[-1].receipts) == [good.copy]
 
 
 def test_the_last_roots_can_be_proven_whatever_was_proposed_between(driver: Driver) -> None:
@@ -401,6 +450,6 @@ def test_a_result_has_the_epoch_of_its_record(driver: Driver) -> None:
     driver.block(signed.raw)
     raw = driver.database.get(claim_key(a.account, "d1x0.example"))
     assert raw is not None
-    assert decode(ClaimRecord, raw).epoch == driver.done[-1].epochs[signed.id] > 0
+    assert decode(ClaimRecord, raw).epoch == driver.done[-1].receipts[signed.copy].epoch > 0
     assert claim_key(a.account, "d1x0.example") in driver.done[-1].changed
     assert Result().is_done

@@ -33,6 +33,16 @@ class Limits:
     connections: int = 256
     """Open at once, for each listening socket."""
 
+    @property
+    def waiting(self) -> int:
+        """Requests at once that wait for something to happen: a quarter of the connections is for others."""
+        return self.connections * 3 // 4
+
+    @property
+    def waiting_each(self) -> int:
+        """Of one remote address."""
+        return self.waiting * 3 // 4
+
 
 class Connection(H11Protocol):
     """See the module. `limits` are those of its server."""

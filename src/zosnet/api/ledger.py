@@ -23,7 +23,7 @@ from starlette.responses import Response
 
 import zosnet
 from zosnet.api.openapi import document
-from zosnet.api.operation import Call, No, Operation, Query, beside, json_response
+from zosnet.api.operation import ALWAYS, Call, No, Operation, Query, beside, json_response
 from zosnet.api.schema import parse, render
 from zosnet.ledger.encoding import encode
 from zosnet.ledger.engine.interface import Engine, Receipt
@@ -278,7 +278,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/v1/ledger/genesis", "ledgerGenesis", "What it started from", genesis, GenesisView),
     Operation(
         "POST", "/v1/ledger/transactions", "submit", "Submit an envelope of signed transactions",
-        submit, ReceiptsView, body=SubmitRequest,
+        submit, ReceiptsView, body=SubmitRequest, waits=ALWAYS,
     ),
     Operation(
         "POST", "/v1/ledger/query", "query", "Records with proofs", query, AnswerView, body=QueryRequest,

@@ -170,10 +170,11 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST", "/v1/messages", "sendMessage", "Send a message; with reply_timeout wait for the reply to it",
         send_message, views.MessageSent | views.MessageView, body=views.MessageRequest, failures=(408,),
         status=201, query=(Query("reply_timeout", "number", "seconds to wait for a reply"),),
+        waits="reply_timeout",
     ),
     Operation(
         "GET", "/v1/messages", "receiveMessage", "Take the next message",
-        receive_message, views.MessageView | None, failures=(204,),
+        receive_message, views.MessageView | None, failures=(204,), waits="timeout",
         query=(
             _WAIT,
             Query("topic", "string", "only messages on this topic (base64)"),
@@ -183,7 +184,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET", "/v1/messages/{id}", "messageStatus", "How far a message that was sent has come",
-        message_status, views.MessageStatus, failures=(404,),
+        message_status, views.MessageStatus, failures=(404,), waits="timeout",
         query=(Query("timeout", "number", "seconds to wait for it to be received or aborted"),),
     ),
     Operation("POST", "/v1/reload", "reload", "Read the settings again", reload, views.ReloadReport),

@@ -287,8 +287,10 @@ def _encode(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
 
 
-def _operation(method: str, path: str, handler: Any, summary: str, answer: Any = None) -> Operation:
-    return Operation(method, f"/api/v1{path}", handler.__name__, summary, handler, answer)
+def _operation(
+    method: str, path: str, handler: Any, summary: str, answer: Any = None, *, waits: str = ""
+) -> Operation:
+    return Operation(method, f"/api/v1{path}", handler.__name__, summary, handler, answer, waits=waits)
 
 
 _TOPIC = "/messages/topics/{topic:path}"
@@ -307,8 +309,8 @@ MYCELIUM_OPERATIONS: tuple[Operation, ...] = (
     _operation("DELETE", "/admin/proxy/probe", nothing, "Nothing is probed"),
     _operation("GET", "/admin/stats/packets", packet_stats, "Traffic by address is not counted", dict),
     _operation("GET", "/pubkey/{ip}", public_key, "The key behind an address", dict),
-    _operation("GET", "/messages", receive_message, "Take the next message", dict),
-    _operation("POST", "/messages", send_message, "Send a message", dict),
+    _operation("GET", "/messages", receive_message, "Take the next message", dict, waits="timeout"),
+    _operation("POST", "/messages", send_message, "Send a message", dict, waits="reply_timeout"),
     _operation("POST", "/messages/reply/{id}", reply, "Reply to a message"),
     _operation("GET", "/messages/status/{id}", message_status, "How far a message has come", dict),
     _operation("GET", "/messages/topics/default", default_topic, "Whether unlisted topics are taken", dict),

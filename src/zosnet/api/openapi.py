@@ -76,7 +76,8 @@ def _responses(operation: Operation, schemas: dict[str, Schema]) -> dict[str, An
             "description": operation.summary,
             "content": {media: {"schema": schema}},
         }
-    for status in sorted({400, 500, *operation.failures} - {204}):
+    crowded = (429, 503) if operation.may_wait else ()
+    for status in sorted({400, 500, *crowded, *operation.failures} - {204}):
         found[str(status)] = {"description": _MEANING[status], "content": failure}
     if 204 in operation.failures:
         found["204"] = {"description": "there is none"}
@@ -88,7 +89,8 @@ _MEANING = {
     404: "there is no such thing",
     408: "nothing came in time",
     409: "it is there already",
+    429: "too many requests of this address wait already",
     500: "this machine refused",
     502: "the other side is at fault",
-    503: "the node is stopping",
+    503: "the node is stopping, or too many requests wait already",
 }

@@ -7,6 +7,7 @@ import inspect
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, ParamSpec, TypeVar
@@ -14,17 +15,22 @@ from typing import Any, Literal, ParamSpec, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
+from zosnet.api.places import RETRY_S, Crowded, Places, source_of
 from zosnet.api.schema import render
 from zosnet.model.errors import HostError, PeerError, UsageError, ZosnetError
 
 __all__ = [
-    "LARGE_BODY", "Call", "No", "Operation", "Query", "Text", "beside", "error_body", "json_response",
-    "routes_of",
+    "ALWAYS", "LARGE_BODY", "Call", "No", "Operation", "Query", "Text", "beside", "error_body",
+    "json_response", "routes_of",
 ]  # fmt: skip
 
 #: Bodies beyond this are refused before they are read whole: the largest message is far smaller.
 MAX_BODY = 16 * 1024 * 1024
+
+ALWAYS = "always"
+"""An operation whose client waits whatever it asks."""
 
 #: Bodies beyond this, a millisecond's work or more, are read and answered beside the loop. A guess.
 LARGE_BODY = 16 * 1024
@@ -113,7 +119,8 @@ class Operation:
 
     `handler` takes the service and a Call, and returns a value to render, a `No`, a `Text`, None (204), or an
     async iterator of values (`stream`: one JSON document a line). A `large` answer is rendered beside
-    the loop.
+    the loop. `waits` names the query parameter that makes the client wait for something to happen, or is
+    ALWAYS; who reads a stream waits as well.
     """
 
     method: str
@@ -129,6 +136,18 @@ class Operation:
     media: str = "application/json"
     status: int = 200
     large: bool = False
+    waits: str = ""
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether its client may have to find a place to wait in."""
+        return self.stream or bool(self.waits)
+
+    def is_waiting(self, call: Call) -> bool:
+        """Whether this call waits for something to happen."""
+        if self.stream or self.waits == ALWAYS:
+            return True
+        return bool(self.waits) and call.query.get(self.waits, "").strip("0.") != ""
 
 
 def error_body(kind: str, message: str, remedy: str = "") -> dict[str, Any]:
@@ -150,27 +169,54 @@ def failure_response(error: ZosnetError) -> Response:
     return json_response(error_body(kind, error.message, error.remedy), status)
 
 
-def routes_of(operations: tuple[Operation, ...], service: Any) -> list[Route]:
-    """Starlette routes for a table of operations."""
-    return [Route(op.path, _endpoint(op, service), methods=[op.method]) for op in operations]
+def crowded_response(error: Crowded) -> Response:
+    """That there is no place to wait, as an HTTP response."""
+    response = json_response(
+        error_body("host", error.message, "ask again later, or without waiting"), error.status
+    )
+    response.headers["Retry-After"] = str(RETRY_S)
+    return response
 
 
-def _endpoint(operation: Operation, service: Any) -> Callable[[Request], Awaitable[Response]]:
+def routes_of(operations: tuple[Operation, ...], service: Any, places: Places) -> list[Route]:
+    """Starlette routes for a table of operations, whose clients wait in `places`."""
+    return [Route(op.path, _endpoint(op, service, places), methods=[op.method]) for op in operations]
+
+
+def _endpoint(operation: Operation, service: Any, places: Places) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        try:
-            call = Call(dict(request.path_params), dict(request.query_params), await _body(request))
-            answer = operation.handler(service, call)
-            if inspect.isawaitable(answer):
-                answer = await _while_connected(request, answer)
-            if inspect.isasyncgen(answer):
-                return await _stream(answer)
-        except ZosnetError as error:
-            return failure_response(error)
+        with ExitStack() as held:
+            try:
+                call = Call(dict(request.path_params), dict(request.query_params), await _body(request))
+                if operation.is_waiting(call):
+                    host = None if request.client is None else request.client.host
+                    held.enter_context(places.held(source_of(host)))
+                answer = operation.handler(service, call)
+                if inspect.isawaitable(answer):
+                    answer = await _while_connected(request, answer)
+                if inspect.isasyncgen(answer):
+                    return _Holding(await _while_connected(request, _stream(answer)), held.pop_all())
+            except ZosnetError as error:
+                return failure_response(error)
+            except Crowded as error:
+                return crowded_response(error)
         if operation.large:
             return await beside(_respond, operation, answer)
         return _respond(operation, answer)
 
     return endpoint
+
+
+class _Holding(Response):
+    """A response for which something is held until all of it is sent, or its client has gone."""
+
+    def __init__(self, response: Response, held: ExitStack) -> None:
+        super().__init__()
+        self._response, self._held = response, held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._held:
+            await self._response(scope, receive, send)
 
 
 async def _while_connected(request: Request, work: Awaitable[Answer]) -> Answer:

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zosnet.api.connection import Connection, Limits
 from zosnet.api.operation import Operation, error_body, json_response, routes_of
+from zosnet.api.places import Places
 
 __all__ = ["HttpServer", "application", "guarded"]
 
@@ -34,10 +35,13 @@ GRACE = 1
 LIMITS = Limits()
 
 
-def application(operations: tuple[Operation, ...], service: Any) -> Starlette:
-    """The web application of a table of operations. Every error is answered in the one shape."""
+def application(operations: tuple[Operation, ...], service: Any, limits: Limits = LIMITS) -> Starlette:
+    """The web application of a table of operations, for one socket. Every error is answered in the one shape.
+
+    `limits` are those of its server.
+    """
     return Starlette(
-        routes=routes_of(operations, service),
+        routes=routes_of(operations, service, Places(limits.waiting, limits.waiting_each)),
         exception_handlers={HTTPException: _not_found, Exception: _bug},
     )
 

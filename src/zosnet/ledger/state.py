@@ -8,11 +8,12 @@ up with `abandon`, as when the disk refuses them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from zosnet.ledger.encoding import decode, encode
+from zosnet.ledger.fields import Signature
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.records import (
     ANCHORS,
@@ -26,7 +27,14 @@ from zosnet.ledger.records import (
 from zosnet.ledger.rules import RULES
 from zosnet.ledger.rules.step import Block, Refused, Rules, Step
 from zosnet.ledger.signature import Verifier
-from zosnet.ledger.transaction import OpenAccount, SignedTransaction
+from zosnet.ledger.transaction import (
+    Admission,
+    OpenAccount,
+    PutNetwork,
+    SignedTransaction,
+    admission_message,
+    consent_message,
+)
 
 __all__ = ["Block", "Changes", "Machine", "Reader", "Result", "UnknownRules"]
 
@@ -178,8 +186,14 @@ class Machine:
             keys = known.keys.keys if known.key_epoch == transaction.key_epoch else ()
         else:
             keys = transaction.operation.keys.keys if isinstance(transaction.operation, OpenAccount) else ()
-        message = signed.message
-        return [(keys[each.index], message, each.raw) for each in signed.signatures if each.index < len(keys)]
+        found = _claims(keys, signed.message, signed.signatures)
+        match transaction.operation:
+            case OpenAccount(admission=Admission() as admission) if self.parameters.governors is not None:
+                message = admission_message(self.chain, transaction.account, admission.expires_ms)
+                found += _claims(self.parameters.governors.keys, message, admission.signatures)
+            case PutNetwork(network=network, consent=bytes() as consent):
+                found.append((network, consent_message(self.chain, transaction.account, network), consent))
+        return found
 
     def next_epoch(self) -> int:
         """One more than any epoch before."""
@@ -216,3 +230,9 @@ class Machine:
     def _keep(self) -> None:
         self._block_writes.update(self._writes)
         self._writes.clear()
+
+
+def _claims(
+    keys: Sequence[bytes], message: bytes, signatures: Iterable[Signature]
+) -> list[tuple[bytes, bytes, bytes]]:
+    return [(keys[each.index], message, each.raw) for each in signatures if each.index < len(keys)]

@@ -8,6 +8,7 @@ account's order (`nonce`), under one generation of its keys (`key_epoch`), and u
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Annotated
 
 from zosnet.ledger.encoding import (
@@ -312,6 +313,11 @@ class SignedTransaction:
     def id(self) -> bytes:
         """32 bytes."""
         return digest("transaction id v1", self.body)
+
+    @property
+    def copy(self) -> bytes:
+        """32 bytes that tell these very bytes from another copy, with other signatures, of the same `id`."""
+        return sha256(self.raw).digest()
 
     @property
     def message(self) -> bytes:

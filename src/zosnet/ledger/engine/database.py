@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -77,27 +77,30 @@ class Database:
         self.path = path
         self._hook = hook
         self._pause_s = pause_s
-        self._connection = connect(path, cache_mb, is_final=is_final)
-        self._reader = connect(path)
-        self._tidier = Tidier(path, self._connection, ROWS_IN_LOG)
-        try:
-            with self._connection:
-                self._connection.executescript(_TABLES)
-            version = self.meta("schema")
-            if version is None:
-                self.set_meta("schema", b"%d" % SCHEMA_VERSION)
-            elif version != b"%d" % SCHEMA_VERSION:
-                raise HostError(
-                    f"{path} is of another version of zosnet", remedy="use that version, or a newer one"
-                )
-        except sqlite3.Error as error:
-            raise trouble(path, error) from None
+        with ExitStack() as opened:
+            self._connection = opened.enter_context(closing(connect(path, cache_mb, is_final=is_final)))
+            self._reader = opened.enter_context(closing(connect(path)))
+            self._tidier = opened.enter_context(closing(Tidier(path, self._connection, ROWS_IN_LOG)))
+            try:
+                self._prepare()
+            except sqlite3.Error as error:
+                raise trouble(path, error) from None
+            self._opened = opened.pop_all()
+
+    def _prepare(self) -> None:
+        with self._connection:
+            self._connection.executescript(_TABLES)
+        version = self.meta("schema")
+        if version is None:
+            self.set_meta("schema", b"%d" % SCHEMA_VERSION)
+        elif version != b"%d" % SCHEMA_VERSION:
+            raise HostError(
+                f"{self.path} is of another version of zosnet", remedy="use that version, or a newer one"
+            )
 
     def close(self) -> None:
         """Give the file back."""
-        self._tidier.close()
-        self._reader.close()
-        self._connection.close()
+        self._opened.close()
 
     def meta(self, name: str) -> bytes | None:
         """A value about the whole."""

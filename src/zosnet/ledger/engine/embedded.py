@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from zosnet._core import fold_page
@@ -83,25 +83,7 @@ class Embedded:
         limits: Limits = LIMITS,
     ) -> None:
         self._clock, self._hook, self._idle_s = clock, hook, idle_s
-        self._operator = operator
-        self._lock_file = lock(directory)
-        try:
-            self._store = Store(directory, hook, limits)
-            newest = self._store.journal.newest()
-            self.genesis = kept_genesis(self._store.database, genesis, operator, newest)
-            self.verifier = BatchVerifier()
-            self._ahead = Ahead(self._store)
-            self._machine = Machine(self.genesis, self._ahead, self.verifier, cache=RECORDS)
-            self._tree = Tree(self._ahead.page, fold=fold_page, cache=PAGES)
-            self._newest = recover(self._store, self._machine, self._tree)
-        except (sqlite3.Error, Malformed) as error:
-            self._lock_file.close()
-            raise damaged(directory, error) from None
-        except BaseException:
-            self._lock_file.close()
-            raise
-        self._tip = self._newest  # the last that is signed, on disk or on its way there
-        self._watch = Watch(clock, steady, 0 if self._newest is None else self._newest.header.time_ms)
+        self._directory, self._operator = directory, operator
         self._turns = Turns()
         self._short_until = self._rests_until = 0.0
         self._wake = threading.Condition()
@@ -111,21 +93,49 @@ class Embedded:
         self._keeper = ThreadPoolExecutor(1, "ledger-keeper")
         self._flight: Future[None] | None = None
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        with ExitStack() as opened:
+            opened.enter_context(closing(lock(directory)))
+            try:
+                self._store = Store(directory, hook, limits)
+                opened.callback(self._store.release)
+                newest = self._store.journal.newest()
+                self.genesis = kept_genesis(self._store.database, genesis, operator, newest)
+                self.verifier = BatchVerifier()
+                self._ahead = Ahead(self._store)
+                self._machine = Machine(self.genesis, self._ahead, self.verifier, cache=RECORDS)
+                self._tree = Tree(self._ahead.page, fold=fold_page, cache=PAGES)
+                self._newest = recover(self._store, self._machine, self._tree)
+            except (sqlite3.Error, Malformed) as error:
+                raise damaged(directory, error) from None
+            self._tip = self._newest  # the last that is signed, on disk or on its way there
+            self._watch = Watch(clock, steady, 0 if self._newest is None else self._newest.header.time_ms)
+            self._opened = opened.pop_all()
+            self._opened.callback(self._store.close)
 
     def start(self) -> Embedded:
-        """Make a block, so that the first question finds a present one, and more from now on."""
-        try:
-            self._make_block(allow_empty=True)
-            self._land()
-        except HostError as error:
-            if self._newest is None:
-                raise
-            self._trouble = str(error)  # what there is can be read all the same
-        self._thread.start()
+        """Make a block, so that the first question finds a present one, and more from now on.
+
+        Where it raises all is given back.
+        """
+        with ExitStack() as failed:
+            failed.callback(self.close)
+            try:
+                self._make_block(allow_empty=True)
+                self._land()
+            except (HostError, sqlite3.Error, Malformed) as error:
+                trouble = error if isinstance(error, HostError) else damaged(self._directory, error)
+                if self._newest is None:
+                    raise trouble from None
+                self._trouble = str(trouble)  # what there is can be read all the same
+            self._thread.start()
+            failed.pop_all()
         return self
 
     def close(self) -> None:
-        """Finish the block under way, and give everything back. What is pending fails."""
+        """Finish the block under way, and give everything back. What is pending fails.
+
+        Once it is closed it may be closed again.
+        """
         with self._wake:
             self._is_stopping = True
             self._wake.notify()
@@ -136,8 +146,7 @@ class Embedded:
             envelope.fail(HostError("the ledger is stopping"))
         for each in list(self._subscribers):
             each.close()
-        self._store.close()
-        self._lock_file.close()
+        self._opened.close()
 
     # What anybody may want: see `interface.Engine`.
 

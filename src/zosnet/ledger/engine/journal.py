@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from zosnet.ledger.encoding import Malformed
@@ -30,22 +31,22 @@ class Journal:
 
     def __init__(self, path: Path, hook: Callable[[str], None] = lambda _: None) -> None:
         self._path, self._hook = path, hook
-        self._connection = connect(path, CACHE_MB)
-        self._reader = connect(path, CACHE_MB)
-        self._tidier = Tidier(path, self._connection, BYTES_IN_LOG)
-        try:
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS block ("
-                "height INTEGER PRIMARY KEY, header BLOB NOT NULL, transactions BLOB NOT NULL)"
-            )
-        except sqlite3.Error as error:
-            raise trouble(path, error) from None
+        with ExitStack() as opened:
+            self._connection = opened.enter_context(closing(connect(path, CACHE_MB)))
+            self._reader = opened.enter_context(closing(connect(path, CACHE_MB)))
+            self._tidier = opened.enter_context(closing(Tidier(path, self._connection, BYTES_IN_LOG)))
+            try:
+                self._connection.execute(
+                    "CREATE TABLE IF NOT EXISTS block ("
+                    "height INTEGER PRIMARY KEY, header BLOB NOT NULL, transactions BLOB NOT NULL)"
+                )
+            except sqlite3.Error as error:
+                raise trouble(path, error) from None
+            self._opened = opened.pop_all()
 
     def close(self) -> None:
         """Give the file back."""
-        self._tidier.close()
-        self._reader.close()
-        self._connection.close()
+        self._opened.close()
 
     def append(self, block: Block) -> None:
         """Keep a block, whole or not at all. Raises HostError if the disk refuses."""

@@ -17,7 +17,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,30 +90,37 @@ class Store:
         path = directory / "ledger.sqlite"
         self._limits = limits
         # Nothing is lost with a commit that is: the blocks are there, and are carried out again.
-        self.database = Database(
-            path, lambda point: hook(f"state-{point}"), cache_mb=CACHE_MB, is_final=False, pause_s=PAUSE_S
-        )
-        self.journal = Journal(directory / "blocks.sqlite", hook)
-        self._snapshot = Snapshot(path)
+        with ExitStack() as opened:
+            database = Database(
+                path, lambda point: hook(f"state-{point}"), cache_mb=CACHE_MB, is_final=False, pause_s=PAUSE_S
+            )
+            self.database = opened.enter_context(closing(database))
+            self.journal = opened.enter_context(closing(Journal(directory / "blocks.sqlite", hook)))
+            self._snapshot = opened.enter_context(closing(Snapshot(path)))
+            self._flusher = ThreadPoolExecutor(1, "ledger-flusher")
+            self._opened = opened.pop_all()
         self._lock = threading.Lock()  # of what is in memory, and of the connections that read
         self._recent: list[Change] = []
         self._layers: tuple[_Layer, ...] = (_Layer(),)
-        self._flusher = ThreadPoolExecutor(1, "ledger-flusher")
         self._flight: Future[None] | None = None
         self._is_failing = False
 
     def close(self) -> None:
         """Flush what there is, if the disk lets us, and give the files back."""
-        with suppress(HostError):
-            self._land()
-            if self._recent:
-                self._flush_later()
+        try:
+            with suppress(HostError):
                 self._land()
+                if self._recent:
+                    self._flush_later()
+                    self._land()
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Give the files back as they are: what isn't flushed is carried out again at the next start."""
         self._flusher.shutdown()
         with self._lock:
-            self._snapshot.close()
-        self.journal.close()
-        self.database.close()
+            self._opened.close()
 
     # For the thread that judges.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from zosnet.model.errors import HostError
@@ -20,11 +20,14 @@ def connect(path: Path, cache_mb: int = SMALL_CACHE_MB, *, is_final: bool = True
     Without it a commit may be lost then, with those after it; none is half there. Raises HostError.
     """
     try:
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30.0)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {'FULL' if is_final else 'NORMAL'}")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `Tidier`
-        connection.execute(f"PRAGMA cache_size = {-1024 * cache_mb}")  # negative means KiB
+        with ExitStack() as opened:
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30.0)
+            opened.callback(connection.close)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if is_final else 'NORMAL'}")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `Tidier`
+            connection.execute(f"PRAGMA cache_size = {-1024 * cache_mb}")  # negative means KiB
+            opened.pop_all()
     except sqlite3.Error as error:
         raise trouble(path, error) from None
     return connection
@@ -45,8 +48,9 @@ class Tidier:
     """
 
     def __init__(self, path: Path, writer: sqlite3.Connection, limit: int) -> None:
-        self._writer, self._other, self._limit = writer, connect(path, 1), limit
+        self._writer, self._limit = writer, limit
         self._pool = ThreadPoolExecutor(1, "ledger-tidier")
+        self._other = connect(path, 1)
         self._under_way: Future[None] | None = None
         self._written = limit  # whatever an earlier process has left
 

@@ -22,6 +22,7 @@ from zosnet.ledger.encoding import U64, Bytes32, Malformed, decode, encode
 from zosnet.ledger.engine.cometbft.mempool import Mempool, waiting_in
 from zosnet.ledger.engine.database import Change, Changes, Database
 from zosnet.ledger.engine.embedded import now_ms
+from zosnet.ledger.engine.interface import Receipt
 from zosnet.ledger.engine.undo import pack
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.state import Block, Machine, Result, UnknownRules
@@ -53,10 +54,10 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A block that was kept: the epochs of its transactions by id, and the keys of what it changed."""
+    """A block that was kept: the receipts of its transactions by `copy`, and the keys of what it changed."""
 
     kept: Kept
-    epochs: dict[bytes, int]
+    receipts: dict[bytes, Receipt]
     changed: tuple[bytes, ...]
 
 
@@ -67,7 +68,7 @@ class _Carried:
     block: Block
     txs: tuple[bytes, ...]
     results: list[Result]
-    epochs: dict[bytes, int]
+    receipts: dict[bytes, Receipt]  #: of those that were done, by `copy`
     records: Changes
     root: bytes
     pages: Changes
@@ -76,7 +77,7 @@ class _Carried:
 
     def change(self, kept: Kept) -> Change:
         """What the block does to the state."""
-        ids = list(self.epochs)
+        ids = [each.id for each in self.receipts.values()]
         return Change(kept.height, encode(kept), ids, self.records, self.pages, pack(self.before))
 
 
@@ -92,7 +93,7 @@ class Application:
         clock: Callable[[], int] = now_ms,
         hook: Callable[[str], None] = lambda _: None,
         on_done: Callable[[Done], None] = lambda _: None,
-        on_refused: Callable[[bytes, Result], None] = lambda _, __: None,
+        on_refused: Callable[[SignedTransaction, Result], None] = lambda _, __: None,
         on_misbehavior: Callable[[abci.Misbehavior], None] = lambda _: None,
     ) -> None:
         self.lock = threading.RLock()
@@ -114,16 +115,25 @@ class Application:
 
     def handle(self, request: object) -> object:
         """The answer to one request. Whatever is raised must end CometBFT before it goes on."""
+        if isinstance(request, abci.CheckTx):
+            self._pass(f"before {type(request).__name__}")
+            checked = self.mempool.check(request)  # it has the lock where it must
+            self._pass(f"after {type(request).__name__}")
+            return checked
+        if isinstance(request, (abci.ProcessProposal, abci.FinalizeBlock)):
+            self.mempool.foresee_block(request.txs[:MOST_IN_BLOCK])
         with self.lock:
             self._hook(f"before {type(request).__name__}")
             answer = self._answer(request)
             self._hook(f"after {type(request).__name__}")
             return answer
 
+    def _pass(self, point: str) -> None:
+        with self.lock:
+            self._hook(point)
+
     def _answer(self, request: object) -> object:
         match request:
-            case abci.CheckTx():
-                return self.mempool.check(request)
             case abci.PrepareProposal():
                 return self.prepare(request)
             case abci.ProcessProposal():
@@ -199,7 +209,7 @@ class Application:
         done = frozenset(raw for raw, result in judged if result.is_done)
         with _known_rules():
             self.mempool.go_on(self._next(), done, carried.records)
-        self._on_done(Done(kept, carried.epochs, tuple(carried.records)))
+        self._on_done(Done(kept, carried.receipts, tuple(carried.records)))
         return abci.Committed()
 
     def query(self, request: abci.Query) -> abci.QueryAnswer:
@@ -238,7 +248,7 @@ class Application:
             self._machine.begin(block)
         txs: list[bytes] = []
         results: list[Result] = []
-        epochs: dict[bytes, int] = {}
+        receipts: dict[bytes, Receipt] = {}
         for raw, signed in self._read(raws):
             if room is not None and not room.is_left(raw):
                 break
@@ -247,7 +257,7 @@ class Application:
             else:
                 result = self._machine.apply(signed)
                 if result.is_done:
-                    epochs[signed.id] = result.epoch
+                    receipts[signed.copy] = Receipt(signed.id, height=block.height, epoch=result.epoch)
             if result.is_done or room is None:
                 txs.append(raw)
                 results.append(result)
@@ -256,7 +266,7 @@ class Application:
         records = self._machine.end()
         root, pages = self._tree.update(records)
         before = self._tree.before
-        self._carried = _Carried(block, tuple(txs), results, epochs, records, root, pages, before)
+        self._carried = _Carried(block, tuple(txs), results, receipts, records, root, pages, before)
         return self._carried
 
     def _read(self, raws: Iterable[bytes]) -> list[tuple[bytes, SignedTransaction | Malformed]]:

@@ -260,20 +260,20 @@ class Comet:
                 refused += 1
         mempool.foresee(signed for _, signed in parsed)
         for one, signed in parsed:
-            identity = signed.id
+            copy = signed.copy
             with self._wake:
-                if not self._front.send(identity, one):
+                if not self._front.send(copy, one):
                     continue
-            result = mempool.admit(signed)
+            result = mempool.admit(signed, is_own=True)
             if result.is_done:
                 good.append(signed)
                 continue
             with self._wake:
                 is_early = result.reason == "nonce" and not self._front.is_first(one)
-                if is_early and self._front.unsend(identity):
+                if is_early and self._front.unsend(copy):
                     early.append(one)
                     continue
-                self._front.settle(identity, Receipt(identity, result.reason, result.text))
+                self._front.settle(copy, Receipt(signed.id, result.reason, result.text))
                 refused += 1
         with self._wake:
             self._front.judged(portion, early, refused, time.monotonic() - started)
@@ -303,12 +303,12 @@ class Comet:
                 refusal = str(error)
             if refusal and _IN_CACHE not in refusal:
                 for signed in good:
-                    self._settle(Receipt(signed.id, "busy", refusal))
+                    self._settle(signed, Receipt(signed.id, "busy", refusal))
             return
 
-    def _settle(self, receipt: Receipt) -> None:
+    def _settle(self, signed: SignedTransaction, receipt: Receipt) -> None:
         with self._wake:
-            self._front.settle(receipt.id, receipt)
+            self._front.settle(signed.copy, receipt)
             self._wake.notify_all()
 
     # What the application tells, in its threads.
@@ -318,13 +318,13 @@ class Comet:
         self._changed[height] = done.changed
         self._changed.pop(height - KEPT_ROOTS, None)
         with self._wake:
-            for identity, epoch in done.epochs.items():
-                self._front.settle(identity, Receipt(identity, height=height, epoch=epoch))
+            for copy, receipt in done.receipts.items():
+                self._front.settle(copy, receipt)
             self._committed = height
             self._wake.notify_all()
 
-    def _on_refused(self, identity: bytes, result: Result) -> None:
-        self._settle(Receipt(identity, result.reason, result.text))
+    def _on_refused(self, signed: SignedTransaction, result: Result) -> None:
+        self._settle(signed, Receipt(signed.id, result.reason, result.text))
 
     def _on_misbehavior(self, found: Misbehavior) -> None:
         who = found.validator.address.hex() if found.validator else "somebody"

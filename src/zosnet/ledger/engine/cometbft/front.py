@@ -98,23 +98,23 @@ class Front:
         """Whether nothing that came before it, and names the same account, waits to be judged."""
         return self._lanes[self._lane].is_first(one)
 
-    def send(self, identity: bytes, one: Waiting) -> bool:
-        """It is to wait for a block; False where the same does already, so that it need not be sent."""
-        found = self._sent.setdefault(identity, [])
+    def send(self, copy: bytes, one: Waiting) -> bool:
+        """It is to wait for a block, known by all its bytes; False where the same bytes do already."""
+        found = self._sent.setdefault(copy, [])
         found.append(one)
         if self._lane == 1:
-            self._sent_large.add(identity)
+            self._sent_large.add(copy)
         return len(found) == 1
 
-    def unsend(self, identity: bytes) -> bool:
+    def unsend(self, copy: bytes) -> bool:
         """It is not to wait for a block yet. False where it is settled by now: another operator had it."""
-        self._sent_large.discard(identity)
-        return self._sent.pop(identity, None) is not None
+        self._sent_large.discard(copy)
+        return self._sent.pop(copy, None) is not None
 
-    def settle(self, identity: bytes, receipt: Receipt) -> None:
+    def settle(self, copy: bytes, receipt: Receipt) -> None:
         """A block has it, or it is refused."""
-        self._sent_large.discard(identity)
-        for one in self._sent.pop(identity, ()):
+        self._sent_large.discard(copy)
+        for one in self._sent.pop(copy, ()):
             one.envelope.settle(one.index, receipt)
 
     def give_up(self, error: ZosnetError, older_than_s: float = 0.0) -> None:
@@ -123,7 +123,7 @@ class Front:
         for envelope in [each for each, since in self._since.items() if since <= limit or each.future.done()]:
             envelope.fail(error)
             del self._since[envelope]
-        for identity, waiting in list(self._sent.items()):
+        for copy, waiting in list(self._sent.items()):
             if all(one.envelope.future.done() for one in waiting):
-                del self._sent[identity]
-                self._sent_large.discard(identity)
+                del self._sent[copy]
+                self._sent_large.discard(copy)

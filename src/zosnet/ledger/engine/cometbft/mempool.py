@@ -3,11 +3,17 @@
 After each block it is put back to what is kept, and what waits is carried out again, but for what the block
 has. So whatever comes next is judged on top of all that waits, though CometBFT asks again about that only in
 a moment, one envelope after the other; and then the answers are known.
+
+What waits is known by all its bytes: anybody may send a copy of it whose signatures are wrong.
+
+CometBFT doesn't tell which operator an envelope came from, so those who share the room are the accounts that
+have signed; what is of this node's own clients has room of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from threading import RLock
@@ -17,15 +23,20 @@ from zosnet.ledger.comet import abci
 from zosnet.ledger.comet.envelope import is_awaited, unpack
 from zosnet.ledger.encoding import Malformed
 from zosnet.ledger.engine.batch import BatchVerifier
+from zosnet.ledger.engine.cometbft.shares import Shares
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.records import AccountRecord, account_key
 from zosnet.ledger.state import Block, Machine, Reader, Result
 from zosnet.ledger.transaction import SignedTransaction
 
-__all__ = ["HURRIED_MS", "MOST_PENDING", "Mempool", "waiting_in"]
+__all__ = ["HURRIED_MS", "MOST_OWN", "MOST_PENDING", "Mempool", "waiting_in"]
 
 #: Transactions that wait, so that a flooded validator's mempool stays small. A guess: some seconds of work.
 MOST_PENDING = 10_000
+#: Of this node's own clients, besides. More than the front lets wait at a time.
+MOST_OWN = 1000
+#: Whose signatures can't be verified yet share one source's places.
+UNKNOWN = b""
 #: About 2 KB each. A guess: some blocks' worth.
 MOST_PARSED = 5000
 #: Blocks that a transaction waits for which can't be carried out yet.
@@ -54,40 +65,66 @@ class Mempool:
         reader: Reader,
         lock: RLock,
         clock: Callable[[], int],
-        on_refused: Callable[[bytes, Result], None],
+        on_refused: Callable[[SignedTransaction, Result], None],
     ) -> None:
         self._lock, self._clock, self._on_refused = lock, clock, on_refused
         self.verifier = BatchVerifier(limit=50_000)
         self._ahead = Machine(genesis, reader, self.verifier, cache=10_000)
         self._waiting: dict[bytes, _Waits] = {}
+        self._own, self._others = Shares(MOST_OWN), Shares(MOST_PENDING)
         self._early: dict[bytes, int] = {}
+        self._early_shares = Shares(MOST_PENDING)
         self._parsed: dict[bytes, SignedTransaction] = {}
         self._done: frozenset[bytes] = frozenset()
         self._height = 0
         self._hurried_until = 0
 
     def foresee(self, signed: Iterable[SignedTransaction]) -> None:
-        """Judge the signatures of these all at once, while others have the lock, so that `admit` need not."""
+        """Judge the signatures of these all at once, so that `admit` need not.
+
+        Not to be called with the lock: it is held to read the accounts and to write the verdicts down, and
+        others have it in between.
+        """
         with self._lock:
             new = self.verifier.unknown(claim for each in signed for claim in self._ahead.claims(each))
-        verdicts = verify_signatures(list(new.values()))
-        with self._lock:
-            self.verifier.learn(new, verdicts)
+        if new:
+            verdicts = verify_signatures(list(new.values()))
+            with self._lock:
+                self.verifier.learn(new, verdicts)
 
-    def admit(self, signed: SignedTransaction) -> Result:
-        """Judge a transaction against what is kept and what waits already; it waits where it is good."""
+    def foresee_block(self, raws: Iterable[bytes]) -> None:
+        """As `foresee`, of the transactions of a proposal that are new here."""
+        new: list[SignedTransaction] = []
+        for raw in raws:
+            if not self.is_parsed(raw):
+                with suppress(Malformed):
+                    new.append(self.parse(raw))
+        self.foresee(new)
+
+    def admit(self, signed: SignedTransaction, *, is_own: bool = False) -> Result:
+        """Judge a transaction against what is kept and what waits already; it waits where it is good.
+
+        What had to make room for it is in CometBFT's mempool still, and judged again when that asks.
+        """
+        self.foresee([signed])  # what it follows may have opened the account only now
         with self._lock:
-            identity, height = signed.id, self._height
-            if found := self._waiting.get(identity):
-                found.asked = height
-                return Result()
-            if len(self._waiting) >= MOST_PENDING:
-                return Result("busy", "too many transactions are pending")
-            result = self._ahead.apply(signed)
-            if result.is_done:
-                self._waiting[identity] = _Waits(signed, height)
-                self._remember(signed)
-            return result
+            return self._admit(signed, is_own=is_own)
+
+    def _admit(self, signed: SignedTransaction, *, is_own: bool = False) -> Result:
+        copy, height = signed.copy, self._height
+        if found := self._waiting.get(copy):
+            found.asked = height
+            return Result()
+        shares, account = self._own if is_own else self._others, signed.transaction.account
+        if not shares.has_room(account):
+            return Result("busy", "too many transactions are pending")
+        result = self._ahead.apply(signed)
+        if result.is_done:
+            if evicted := shares.take(account, copy):
+                del self._waiting[evicted]
+            self._waiting[copy] = _Waits(signed, height)
+            self._remember(signed)
+        return result
 
     @property
     def is_hurried(self) -> bool:
@@ -95,7 +132,10 @@ class Mempool:
         return self._clock() < self._hurried_until
 
     def check(self, request: abci.CheckTx) -> abci.CheckedTx:
-        """An envelope may wait while anything in it is good, or may become so in a moment."""
+        """An envelope may wait while anything in it is good, or may become so in a moment.
+
+        Not to be called with the lock: each transaction is judged under it, its signatures before that.
+        """
         try:
             raws = unpack(request.tx)
         except Malformed as error:
@@ -111,12 +151,16 @@ class Mempool:
                 text = text or str(error)
         self.foresee(parsed)
         for signed in parsed:
-            result = self.admit(signed)
-            if result.is_done or not self._is_hopeless(signed, result):
-                is_good = True
-            else:
-                text = text or result.text
-                self._on_refused(signed.id, result)
+            self.foresee([signed])
+            with self._lock:
+                if signed.raw in self._done:  # a block has come meanwhile
+                    continue
+                result = self._admit(signed)
+                if result.is_done or not self._is_hopeless(signed, result):
+                    is_good = True
+                else:
+                    text = text or result.text
+                    self._on_refused(signed, result)
         if is_good and is_awaited(request.tx):
             self._hurried_until = self._clock() + HURRIED_MS
         return abci.CheckedTx() if is_good else abci.CheckedTx(1, text)
@@ -132,10 +176,19 @@ class Mempool:
         account: AccountRecord | None = self._ahead.read(account_key(signed.transaction.account))
         if account is not None and signed.transaction.nonce <= account.nonce:
             return True  # it, or another in its place, is in a block already, or goes before it
-        identity, height = signed.id, self._height
-        if identity not in self._early and len(self._early) >= MOST_PENDING:
-            return True
-        return height >= self._early.setdefault(identity, height) + PATIENT
+        source = UNKNOWN
+        if account is not None and account.key_epoch == signed.transaction.key_epoch:
+            if account.keys.trouble(signed.message, signed.signatures, self.verifier):
+                return True
+            source = signed.transaction.account
+        copy, height = signed.copy, self._height
+        if copy not in self._early:
+            if not self._early_shares.has_room(source):
+                return True
+            if evicted := self._early_shares.take(source, copy):
+                del self._early[evicted]
+            self._early[copy] = height
+        return height >= self._early[copy] + PATIENT
 
     def begin(self, block: Block) -> None:
         """Judge what comes on top of the last block that is kept: `block` is the next, as far as is known."""
@@ -151,14 +204,16 @@ class Mempool:
         self._ahead.forget(changed)
         self.begin(block)
         height = self._height
-        self._early = {key: since for key, since in self._early.items() if since + 2 * PATIENT > height}
-        self._waiting = {
-            identity: each
-            for identity, each in self._waiting.items()
-            if each.signed.raw not in done
-            and each.asked + PATIENT >= height
-            and self._ahead.apply(each.signed).is_done
-        }
+        for copy, since in list(self._early.items()):
+            if since + 2 * PATIENT <= height:
+                del self._early[copy]
+                self._early_shares.drop(copy)
+        for copy, each in list(self._waiting.items()):
+            is_there = each.signed.raw not in done and each.asked + PATIENT >= height
+            if not (is_there and self._ahead.apply(each.signed).is_done):
+                del self._waiting[copy]
+                self._own.drop(copy)
+                self._others.drop(copy)
 
     def is_parsed(self, raw: bytes) -> bool:
         """Whether it was here before."""
@@ -169,7 +224,8 @@ class Mempool:
         found = self._parsed.get(raw)
         if found is None:
             found = SignedTransaction.parse(raw)
-            self._remember(found)
+            with self._lock:
+                self._remember(found)
         return found
 
     def _remember(self, signed: SignedTransaction) -> None:

@@ -1,0 +1,198 @@
+"""An embedded ledger that can't be opened or started gives back what it had: no thread, no file stays."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.ledger.chain import OPERATOR, genesis_of
+from tests.ledger.test_embedded import Clock, claim, opened, running
+
+from zosnet.ledger.engine import database, embedded, journal, recovery, store, wal
+from zosnet.ledger.engine.embedded import Embedded
+from zosnet.ledger.engine.store import Limits
+from zosnet.model.errors import HostError
+
+#: While a ledger is recovered, changes are flushed and the log is worked in, by threads.
+TINY = Limits(rows=6, blocks=2)
+
+
+def descriptors(directory: Path) -> list[str]:
+    """Files under it that this process has open."""
+    found = []
+    for each in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        try:
+            target = os.readlink(f"/proc/self/fd/{each}")  # noqa: PTH115
+        except OSError:  # that of the listing itself
+            continue
+        if target.startswith(f"{directory}/"):
+            found.append(target)
+    return found
+
+
+class Left:
+    """What is there now that wasn't when this was made."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory, self._threads = directory, set(threading.enumerate())
+
+    def __call__(self) -> tuple[list[str], list[str]]:
+        threads = [each.name for each in threading.enumerate() if each not in self._threads]
+        return threads, descriptors(self._directory)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ledger as a crash leaves it: nothing is flushed, so all blocks are carried out again."""
+    directory, clock = tmp_path_factory.mktemp("kept"), Clock()
+    with running(directory / "ledger", clock) as ledger:
+        wallet = opened(ledger, 1, clock.now)
+        for number in range(6):
+            claim(ledger, wallet, f"d{number}.example", clock.now)
+        shutil.copytree(directory / "ledger", directory / "copy")
+    return directory / "copy"
+
+
+def open_(directory: Path) -> Embedded:
+    # The clock of a later time than the blocks'.
+    clock = Clock()
+    clock.now += 10_000
+    return Embedded(
+        directory, OPERATOR, genesis=genesis_of(), clock=clock, steady=lambda: 0, idle_s=60.0, limits=TINY
+    )
+
+
+class Disk:
+    """SQLite's connections, of which the `number`-th call fails."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def call(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise sqlite3.OperationalError("database or disk is full")
+
+    def connect(self, real: Callable[..., sqlite3.Connection]) -> Callable[..., sqlite3.Connection]:
+        disk = self
+
+        class Connection(sqlite3.Connection):
+            def execute(self, *args: Any) -> sqlite3.Cursor:
+                disk.call()
+                return super().execute(*args)
+
+            def executescript(self, *args: Any) -> sqlite3.Cursor:
+                disk.call()
+                return super().executescript(*args)
+
+        def connect(*args: Any, **named: Any) -> sqlite3.Connection:
+            disk.call()
+            return real(*args, factory=Connection, **named)
+
+        return connect
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_disk_that_refuses_at_any_step_leaves_nothing_open(
+    tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch, *, is_new: bool
+) -> None:
+    real, failures, passed = sqlite3.connect, 0, 0
+    for number in itertools.count(1):
+        directory = tmp_path / str(number)
+        if not is_new:
+            shutil.copytree(kept, directory)
+        left, disk = Left(directory), Disk(number)
+        with monkeypatch.context() as broken:
+            broken.setattr(sqlite3, "connect", disk.connect(real))
+            try:
+                open_(directory).start().close()
+            except HostError as error:  # held: what it refers to isn't collected
+                failures += 1
+                assert left() == ([], []), f"call {number}: {error}"
+            else:
+                assert left() == ([], []), f"call {number}"
+                passed += 1
+        if passed and disk.left > 0:
+            break
+    assert failures > 20
+
+
+STEPS = [
+    *((embedded, name) for name in ("Store", "kept_genesis", "BatchVerifier", "Ahead", "Machine", "Tree")),
+    *((embedded, name) for name in ("recover", "Watch", "lock", "Turns", "ThreadPoolExecutor")),
+    *((store, name) for name in ("Database", "Journal", "Snapshot", "ThreadPoolExecutor")),
+    *((module, "Tidier") for module in (database, journal)),
+    (wal, "ThreadPoolExecutor"),
+]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: f"{step[0].__name__}.{step[1]}")
+@pytest.mark.parametrize("error", [OSError("too many open files"), MemoryError(), KeyboardInterrupt()])
+def test_what_fails_while_it_is_opened_leaves_nothing_open(
+    tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch, step: tuple[Any, str], error: BaseException
+) -> None:
+    shutil.copytree(kept, tmp_path / "ledger")
+    left = Left(tmp_path)
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(*step, fail)
+        with pytest.raises(type(error)) as held:
+            open_(tmp_path / "ledger")
+    assert held.value is error and left() == ([], [])
+    open_(tmp_path / "ledger").start().close()
+    assert left() == ([], [])
+
+
+def test_a_recovery_that_fails_at_its_end_leaves_nothing_open(
+    tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then changes have been flushed by threads."""
+    shutil.copytree(kept, tmp_path / "ledger")
+    left, real = Left(tmp_path), recovery.recover
+    seen: list[int] = []
+
+    def recover(*args: Any) -> None:
+        real(*args)
+        seen.extend([len(left()[0])])
+        raise HostError("the end")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(embedded, "recover", recover)
+        with pytest.raises(HostError, match="the end"):
+            open_(tmp_path / "ledger")
+    assert seen[0] > 0 and left() == ([], [])
+
+
+@pytest.mark.parametrize("name", ["blocks.sqlite", "ledger.sqlite"])
+def test_a_corrupt_file_leaves_nothing_open(tmp_path: Path, kept: Path, name: str) -> None:
+    shutil.copytree(kept, tmp_path / "ledger")
+    for each in (tmp_path / "ledger").glob(f"{name}*"):
+        each.write_bytes(b"\xff" * each.stat().st_size)
+    left = Left(tmp_path)
+    with pytest.raises(HostError) as held:
+        open_(tmp_path / "ledger")
+    assert held.value.remedy and left() == ([], [])
+
+
+def test_a_start_that_fails_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, ledger = Left(tmp_path), open_(tmp_path / "ledger")
+
+    def refuse(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(ledger._store.journal, "append", refuse)
+    with pytest.raises(HostError) as held:
+        ledger.start()
+    assert "full" in str(held.value) and left() == ([], [])
+    ledger.close()
+    assert left() == ([], [])

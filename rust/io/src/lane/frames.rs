@@ -13,83 +13,27 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use socket2::SockAddr;
 
-use zosnet_core::datagram::{self, LinkKeys, RELAY_OVERHEAD};
-use zosnet_core::fib::Entry;
+use zosnet_core::datagram::{self, RELAY_OVERHEAD};
 use zosnet_core::forward::DropReason;
 use zosnet_core::fragments;
-use zosnet_core::frame::DataHeader;
 use zosnet_core::icmp::Problem;
+use zosnet_core::ipv6;
 use zosnet_core::offload::{Checksums, Gso, VirtioNetHdr, split_as};
 use zosnet_core::session::compact::{COMPACT, compact};
-use zosnet_core::session::{self, ENTRY_HEADER, EntryKind, HEADER, OVERHEAD, RESERVED_IID, TAG, Transport};
-use zosnet_core::{Address, ipv6};
+use zosnet_core::session::{self, ENTRY_HEADER, EntryKind, HEADER, OVERHEAD, TAG, Transport};
 
 use crate::counters::Counter;
-use crate::handoff::LinkId;
 use crate::keeper::ToKeeper;
 use crate::link::{LinkState, bump};
-use crate::peers::{FRAME_RELAYED, Peer};
 
 use super::Lane;
 use super::port::Sent;
 use super::relay::wrap_relayed;
+use super::road::{Kind, Road};
 use super::transmit::{LENGTH_AT, SEALED_AT};
 
-/// The longest frame over a stream to the node itself: several packets are sealed at once, and lost or come together.
-/// Measured (docs/benchmarks.md, "Long frames"): most of what there is to gain, and on a link of 10 Mbit/s the first of
-/// these packets waits 6 ms for the last.
-const LONG_FRAME: usize = 9000;
 /// The least MTU of IPv6: what the host can't make smaller is cut up here.
 const MIN_MTU: usize = 1280;
-
-/// How frames get to one node at the moment.
-pub(super) struct Road {
-    pub(super) link: LinkId,
-    kind: Kind,
-    /// The longest frame that the peer takes.
-    cap: usize,
-    /// The longest frame.
-    pub(super) longest: usize,
-    hop_limit: u8,
-    src: Address,
-    dst: Address,
-    /// The address of the node at its end.
-    node: Address,
-    /// Nobody passes on what takes it.
-    ends: bool,
-}
-
-enum Kind {
-    Direct(Arc<LinkState>, SockAddr),
-    Relayed(Arc<LinkState>, Arc<LinkKeys>, SockAddr),
-    Wrapped,
-}
-
-impl Road {
-    /// The most bytes of entries that a frame holds.
-    pub(super) fn room(&self) -> usize {
-        self.longest.saturating_sub(OVERHEAD)
-    }
-
-    /// The longest packet that a frame holds.
-    fn longest_packet(&self) -> usize {
-        self.longest.saturating_sub(OVERHEAD + ENTRY_HEADER)
-    }
-
-    /// The header of a data packet on this road; its length is still to be filled in.
-    fn header(&self) -> DataHeader {
-        DataHeader {
-            len: 0,
-            hop_limit: self.hop_limit,
-            src: self.src,
-            dst: self.dst,
-        }
-    }
-
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.link == other.link && self.hop_limit == other.hop_limit && self.dst == other.dst
-    }
-}
 
 /// The traffic class of an IP packet.
 fn class_of(packet: &[u8]) -> u8 {
@@ -134,63 +78,6 @@ fn add_compact(entries: &mut Vec<u8>, short: [u8; COMPACT], rest: [&[u8]; 2], pa
 }
 
 impl Lane {
-    /// The road of frames to `peer`, the node of `entry`, through `link`; found again for the packets of one turn. `cap`:
-    /// the longest frame that the node takes.
-    pub(super) fn road(
-        &mut self,
-        peer: &Arc<Peer>,
-        cap: usize,
-        entry: &Entry,
-        link: LinkId,
-        hop_limit: u8,
-    ) -> Arc<Road> {
-        let ends = entry.ends(link);
-        if let Some((for_peer, road)) = &self.latest_road
-            && Arc::ptr_eq(for_peer, peer)
-            && road.link == link
-            && road.hop_limit == hop_limit
-            && road.cap == cap
-            && road.ends == ends
-        {
-            return Arc::clone(road);
-        }
-        let road = Arc::new(self.road_to(peer, cap, link, ends, hop_limit));
-        if peer.takes(link) && !matches!(road.kind, Kind::Direct(..)) {
-            let _ = self.shared.keeper.post(ToKeeper::Rerouted(peer.key));
-        }
-        self.latest_road = Some((Arc::clone(peer), Arc::clone(&road)));
-        road
-    }
-
-    fn road_to(&self, peer: &Peer, cap: usize, link: LinkId, ends: bool, hop_limit: u8) -> Road {
-        let state = self.carrier.known.get(&link);
-        let datagram = state.and_then(|state| Some((state, state.datagram.as_ref()?)));
-        let through_relays = peer.path_frame.load(Relaxed) as usize;
-        let (kind, longest) = match datagram {
-            Some((state, udp)) if udp.peer == peer.key => {
-                (Kind::Direct(Arc::clone(state), udp.target()), udp.max_datagram())
-            }
-            Some((state, udp)) => {
-                let longest = udp.max_datagram().saturating_sub(RELAY_OVERHEAD);
-                let kind = Kind::Relayed(Arc::clone(state), udp.keys(), udp.target());
-                (kind, longest.min(through_relays))
-            }
-            None if ends && self.carrier.is_stream(link) => (Kind::Wrapped, LONG_FRAME),
-            None => (Kind::Wrapped, through_relays.min(FRAME_RELAYED)),
-        };
-        Road {
-            link,
-            kind,
-            cap,
-            longest: longest.min(cap),
-            hop_limit,
-            src: self.node.address,
-            dst: node_frame_address(peer.prefix),
-            node: peer.address,
-            ends,
-        }
-    }
-
     /// A packet of this host, whole or a super-packet, for a node that there is a session with.
     pub(super) fn send_framed(
         &mut self,
@@ -210,7 +97,7 @@ impl Lane {
         // Of datagrams each big packet has its own, so that the loss of one costs one packet.
         let entry = ENTRY_HEADER + segment_length(header, packet);
         let many = header.gso_type != 0 || !self.pace.is_quiet(self.carrier.now);
-        if many && (header.gso_type == 0 || road.longest == LONG_FRAME) && entry <= road.room() / 2 {
+        if many && (header.gso_type == 0 || road.is_long()) && entry <= road.room() / 2 {
             return self.share_frame(transport, road, class, header, packet);
         }
         self.close_frame();
@@ -413,15 +300,4 @@ impl Lane {
         self.count(Counter::UdpTxCalls, flushed.calls as u64);
         self.count(Counter::UdpRefused, flushed.refused as u64);
     }
-}
-
-/// Where frames for the node with this /64 go: one reserved interface id tells them from Mycelium's ciphertext.
-pub(super) fn node_frame_address(prefix: u64) -> Address {
-    let id = u64::from_be_bytes(RESERVED_IID);
-    (u128::from(prefix) << 64 | u128::from(id)).to_be_bytes()
-}
-
-/// Whether frames are sent to this address.
-pub(super) fn is_frame_address(address: &Address) -> bool {
-    address.ends_with(&RESERVED_IID)
 }

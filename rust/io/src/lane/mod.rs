@@ -29,9 +29,11 @@ mod pace;
 mod port;
 mod receive;
 mod relay;
+mod road;
 mod sessions;
 mod sharing;
 mod transmit;
+mod waiting;
 
 use std::collections::HashMap;
 use std::net::{TcpListener, UdpSocket};
@@ -58,10 +60,10 @@ use bounds::{Allowance, Hopeless};
 use carrier::Carrier;
 use connect::Connecting;
 use door::Door;
-use frames::Road;
 use pace::Pace;
 use port::Port;
 use relay::Relay;
+use road::Road;
 use sessions::Sessions;
 use sharing::OpenFrame;
 

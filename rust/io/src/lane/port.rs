@@ -14,7 +14,7 @@ use crate::sys::Ready;
 use crate::udp::batch::{MESSAGE_ROOM, MESSAGES, Receiver};
 use crate::udp::outbox::Outbox;
 
-use super::frames::{Road, node_frame_address};
+use super::road::{Road, node_frame_address};
 use super::sessions::Suite;
 use super::transmit::OWN_HOP_LIMIT;
 use super::{Lane, Token};

@@ -18,7 +18,7 @@ use crate::packets;
 use crate::peers::FRAME_RELAYED;
 
 use super::Lane;
-use super::frames::is_frame_address;
+use super::road::is_frame_address;
 use super::transmit::SEALED_AT;
 
 /// The link that packets of others took last in this turn.

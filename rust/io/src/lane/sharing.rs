@@ -9,7 +9,8 @@ use zosnet_core::session::{ENTRY_HEADER, Transport};
 use crate::counters::Counter;
 
 use super::Lane;
-use super::frames::{Road, add_packet};
+use super::frames::add_packet;
+use super::road::Road;
 
 /// A frame that still takes packets.
 pub(super) struct OpenFrame {

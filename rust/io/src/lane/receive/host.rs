@@ -13,7 +13,7 @@ use zosnet_core::session::compact::first_packet;
 use crate::counters::Counter;
 use crate::events::Event;
 use crate::lane::Lane;
-use crate::lane::frames::is_frame_address;
+use crate::lane::road::is_frame_address;
 use crate::probe;
 
 impl Lane {

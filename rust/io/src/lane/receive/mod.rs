@@ -21,7 +21,7 @@ use crate::link::{LinkState, bump};
 use crate::shared::Shared;
 use crate::sys;
 
-use super::frames::is_frame_address;
+use super::road::is_frame_address;
 use super::sessions::Sessions;
 use super::{Lane, pace};
 

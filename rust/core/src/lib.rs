@@ -12,10 +12,11 @@
 //! | [`ipv6`] | a checked view of the IPv6 header |
 //! | [`checksum`] | the Internet checksum |
 //! | `cookies` | mac1 and cookies against floods, for links and sessions |
+//! | [`hash`] | quick hashes for tables of numbers and addresses |
 //! | [`icmp`] | errors for the local host, errors of transit nodes, echo replies |
 //! | [`offload`] | cutting and merging the super-packets of a TUN device with offload |
 //! | [`fib`] | longest-prefix match |
-//! | [`tree`] | pages of the ledger's authenticated tree
+//! | [`tree`] | pages of the ledger's authenticated tree |
 //! | [`waiting`] | bounded queues of packets without a route |
 //! | [`datagram`] | `udp://` links: handshake, control channel, liveness, MTU, tags of relayed packets |
 //! | [`forward`] | what to do with a packet |
@@ -33,6 +34,7 @@ pub mod filter;
 pub mod forward;
 pub mod fragments;
 pub mod frame;
+pub mod hash;
 pub mod icmp;
 pub mod inner;
 pub mod ipv6;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use socket2::SockAddr;
 use zosnet_core::datagram::LinkKeys;
-use zosnet_core::fib::FoldHasher;
+use zosnet_core::hash::FoldHasher;
 
 use crate::handoff::{LinkInfo, LinkUp};
 use crate::sys;

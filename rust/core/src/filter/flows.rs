@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::flow::{Flow, FlowKey, INWARD};
-use crate::fib::Seeded;
+use crate::hash::Seeded;
 
 /// Shards: with a handful of lanes two seldom meet in one.
 const SHARDS: usize = 16;

@@ -11,7 +11,8 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::fib::{Seeded, masked};
+use crate::fib::masked;
+use crate::hash::Seeded;
 
 /// Length of a packed record.
 pub const RECORD: usize = 64;

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::item::{Item, Piece, Slot};
 use super::packet::{Layout, PSH, Protocol, TCP_FLAGS_AT, get_u32};
 use super::rules::{self, Flow};
 use super::{Gso, VirtioNetHdr};
@@ -16,24 +17,6 @@ const OPEN_FLOWS: usize = 8;
 const MAX_TOTAL: usize = 65_535;
 /// The end of a chain of pieces.
 const NONE: u32 = u32::MAX;
-
-/// A range of the receive buffer, and the next one of the same item.
-#[derive(Debug, Clone, Copy)]
-struct Piece {
-    start: u32,
-    end: u32,
-    next: u32,
-}
-
-/// One packet or super-packet to be written.
-#[derive(Debug, Clone, Copy)]
-struct Slot {
-    virtio: VirtioNetHdr,
-    /// Range in the header arena; empty for a packet that goes out as it came.
-    headers: (u32, u32),
-    first: u32,
-    last: u32,
-}
 
 /// A flow whose last packet may be followed by more in the same super-packet.
 #[derive(Debug, Clone, Copy)]
@@ -354,59 +337,5 @@ fn virtio(open: &Open) -> VirtioNetHdr {
         gso_size: open.size as u16,
         csum_start: open.layout.transport as u16,
         csum_offset: open.layout.protocol.checksum_at() as u16,
-    }
-}
-
-/// One write to the TUN device.
-#[derive(Debug, Clone, Copy)]
-pub struct Item<'c> {
-    slot: &'c Slot,
-    pieces: &'c [Piece],
-    arena: &'c [u8],
-}
-
-impl<'c> Item<'c> {
-    /// The virtio header that goes first.
-    #[inline]
-    #[must_use]
-    pub fn virtio(&self) -> VirtioNetHdr {
-        self.slot.virtio
-    }
-
-    /// IP and transport headers of a super-packet. Empty for a packet that goes out as it came: its range
-    /// holds its headers.
-    #[inline]
-    #[must_use]
-    pub fn headers(&self) -> &'c [u8] {
-        let (from, to) = self.slot.headers;
-        self.arena.get(from as usize..to as usize).unwrap_or_default()
-    }
-
-    /// The ranges of the receive buffer that follow, in order; at most 128.
-    #[inline]
-    pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + 'c {
-        let pieces = self.pieces;
-        std::iter::successors(pieces.get(self.slot.first as usize), move |piece| {
-            pieces.get(piece.next as usize)
-        })
-        .map(|piece| piece.start as usize..piece.end as usize)
-    }
-
-    /// How many packets are in it.
-    #[must_use]
-    pub fn segments(&self) -> usize {
-        self.ranges().count()
-    }
-
-    /// Bytes of the whole packet, without the virtio header.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.headers().len() + self.ranges().map(|range| range.len()).sum::<usize>()
-    }
-
-    /// Never: an item has at least one byte.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }

@@ -6,12 +6,14 @@
 //! card would.
 
 mod coalesce;
+mod item;
 mod packet;
 mod rules;
 mod split;
 mod virtio;
 
-pub use coalesce::{Coalescer, Item};
+pub use coalesce::Coalescer;
+pub use item::Item;
 pub use split::{Checksums, split, split_as};
 pub use virtio::{Gso, VIRTIO_HEADER, VirtioNetHdr};
 

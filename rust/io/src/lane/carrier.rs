@@ -6,8 +6,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use zosnet_core::fib::Seeded;
 use zosnet_core::forward::{DropReason, LinkState as Reach};
+use zosnet_core::hash::Seeded;
 
 use crate::counters::Counter;
 use crate::events::Event;

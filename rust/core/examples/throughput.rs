@@ -186,7 +186,7 @@ fn filter() {
     let (filter, mut recent, key) = (Filter::new(7, Limits::default()), Recent::default(), [7; 32]);
     let coming: Vec<_> = (0..10_000).map(|port| of_connection(port, true)).collect();
     for port in 0..10_000 {
-        filter.outbound(&mut recent, &of_connection(port, false), 1.0);
+        filter.outbound(&mut recent, &key, &of_connection(port, false), 1.0);
     }
     let (mut inbound, mut at) = (Recent::default(), 0);
     for flows in [1, 100, 10_000] {
@@ -198,7 +198,7 @@ fn filter() {
     }
     let out = of_connection(1, false);
     measure("filter: out, 1 flow", 1, 0, || {
-        filter.outbound(&mut recent, black_box(&out), 2.0);
+        filter.outbound(&mut recent, &key, black_box(&out), 2.0);
     });
     let stranger = of_connection(20_000, true);
     measure("filter: refused", 1, 0, || {

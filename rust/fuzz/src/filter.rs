@@ -45,7 +45,7 @@ pub fn filter_packet(data: &[u8]) {
         );
     }
     assert_eq!(filter.figures().flows, 0);
-    filter.outbound(&mut recent, data, 2.0);
+    filter.outbound(&mut recent, &KEY, data, 2.0);
     assert!(filter.figures().flows <= 1);
     if let Ok(packet) = read
         && has_ports(data[6])

@@ -123,9 +123,10 @@ impl Filter {
         refusals.latest(limit)
     }
 
-    /// Remember the flow of a packet that this host sends: its answers may come in. Once for a super-packet.
+    /// Remember the flow of a packet that this host sends to the node of `key`: its answers may come in. Once for a
+    /// super-packet.
     #[inline]
-    pub fn outbound(&self, recent: &mut Recent, packet: &[u8], now: f64) {
+    pub fn outbound(&self, recent: &mut Recent, key: &[u8; 32], packet: &[u8], now: f64) {
         if self.is_open() {
             return;
         }
@@ -135,14 +136,31 @@ impl Filter {
         if later || (packet.protocol == ICMPV6 && packet.kind != ECHO_REQUEST) {
             return;
         }
-        let (key, now) = (FlowKey::outbound(&packet), now as u32);
+        let (flow_key, bits, now) = (FlowKey::outbound(&packet), sent(&packet), now as u32);
+        match self.flows.find(recent, &flow_key, now) {
+            Some(flow) if !packet.is_bare_syn() => flow.see(bits, now),
+            None if !packet.is_bare_syn() => self.resume(recent, key, &packet, now),
+            _ => self.flows.begin(recent, &flow_key, bits, 0, now),
+        }
+    }
+
+    /// Remember a flow that begins with a packet of this host, or that was forgotten while it lived: what the rules let
+    /// in is theirs, so that it ends with them.
+    fn resume(&self, recent: &mut Recent, key: &[u8; 32], packet: &Packet<'_>, now: u32) {
         // Neither the end of a connection nor the answer to a request for one opens a door.
-        let follows = packet.flags & RST != 0 || packet.flags & (SYN | ACK) == SYN | ACK;
-        if follows && self.flows.find(recent, &key, now).is_none() {
+        if packet.flags & RST != 0 || packet.flags & (SYN | ACK) == SYN | ACK {
             return;
         }
-        self.flows
-            .sent(recent, &key, sent(&packet), packet.is_bare_syn(), now);
+        let (flow_key, generation) = (FlowKey::outbound(packet), self.generation.load(Ordering::Acquire));
+        let port = has_ports(packet.protocol).then_some(packet.ports.0);
+        // An echo request asks, whatever the rules say of ICMPv6.
+        let theirs = packet.protocol != ICMPV6
+            && self
+                .rules()
+                .admit(key, packet.dst, Some((packet.protocol, port)))
+                .is_some();
+        let bits = sent(packet) | if theirs { INWARD } else { 0 };
+        self.flows.begin(recent, &flow_key, bits, generation, now);
     }
 
     /// Remember a connection that the host had before this filter was made. What the other side began goes on only if

@@ -69,7 +69,7 @@ impl World {
 
     fn sends(&mut self, protocol: u8, payload: &[u8]) {
         let packet = ipv6(&here(), &there(), protocol, payload);
-        self.filter.outbound(&mut self.recent, &packet, self.now);
+        self.filter.outbound(&mut self.recent, &KEY, &packet, self.now);
     }
 
     fn gets(&mut self, protocol: u8, payload: &[u8]) -> Verdict {

@@ -54,7 +54,7 @@ proptest! {
             let live = model.get(&(is_tcp, node, port)).copied().filter(|seen| seen.lives(is_tcp, now));
             if out {
                 let packet = ipv6(&here(), &address(node, 1), protocol, &payload(from, to));
-                world.filter.outbound(&mut world.recent, &packet, world.now);
+                world.filter.outbound(&mut world.recent, &KEY, &packet, world.now);
                 if live.is_none() && is_tcp && (flags & RST != 0 || flags & (SYN | ACK) == SYN | ACK) {
                     continue;
                 }

@@ -24,7 +24,7 @@ fn nothing_comes_in_but_a_ping() {
 fn errors_come_in_about_what_this_host_sent() {
     let mut world = World::new();
     let sent = ipv6(&here(), &there(), TCP, &tcp(4000, 80, SYN));
-    world.filter.outbound(&mut world.recent, &sent, world.now);
+    world.filter.outbound(&mut world.recent, &KEY, &sent, world.now);
     let other = ipv6(&here(), &there(), TCP, &tcp(4001, 80, SYN));
     let foreign = ipv6(&there(), &here(), TCP, &tcp(80, 4000, SYN));
     let from =
@@ -63,8 +63,8 @@ fn errors_come_in_about_the_first_piece_of_what_this_host_sent_wherever_the_quot
         ipv6(&here(), &there(), 44, &part)
     };
     let (first, later) = (piece(0, true), piece(2, false));
-    world.filter.outbound(&mut world.recent, &first, world.now);
-    world.filter.outbound(&mut world.recent, &later, world.now);
+    world.filter.outbound(&mut world.recent, &KEY, &first, world.now);
+    world.filter.outbound(&mut world.recent, &KEY, &later, world.now);
     let error = |quote: &[u8]| icmp(1, [0; 4], quote);
     for end in [64, 61, 52] {
         assert_eq!(

@@ -33,9 +33,9 @@ impl Door {
         }
     }
 
-    /// A packet of this host goes out: its answers may come in.
-    pub fn packet_out(&mut self, packet: &[u8], now: f64) {
-        self.filter.outbound(&mut self.recent, packet, now);
+    /// A packet of this host goes out to the node of `key`: its answers may come in.
+    pub fn packet_out(&mut self, key: &[u8; 32], packet: &[u8], now: f64) {
+        self.filter.outbound(&mut self.recent, key, packet, now);
     }
 
     /// A packet of the message protocol goes out: its answers may come in.

@@ -152,7 +152,7 @@ impl Lane {
                 link,
                 hop_limit,
             } => {
-                self.door.packet_out(packet, self.carrier.now);
+                self.door.packet_out(&entry.public, packet, self.carrier.now);
                 let (src, dst) = addresses(packet);
                 match self.sessions.suite(entry, self.carrier.now) {
                     Ok(Suite::Zosnet(peer, transport)) => {

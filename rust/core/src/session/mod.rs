@@ -23,6 +23,7 @@
 //! | `totals` | what it counts |
 
 mod action;
+mod aead;
 mod answering;
 mod asking;
 pub mod compact;

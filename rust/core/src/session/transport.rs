@@ -7,8 +7,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
-
+use super::aead::{Aead, NONCE};
 use super::wire::{ENTRY_HEADER, HEADER, TAG, TRANSPORT};
 use crate::datagram::crypt::{Cipher, KEY, Secret, derive};
 use crate::datagram::window::{LANE_SHIFT, Windows};
@@ -56,8 +55,8 @@ pub struct Transport {
     remote: u32,
     max_frame: usize,
     cipher: Cipher,
-    sealing: LessSafeKey,
-    opening: LessSafeKey,
+    sealing: Aead,
+    opening: Aead,
     counters: Box<[Counter]>,
     windows: Windows,
     /// Frames that one lane may seal.
@@ -94,23 +93,18 @@ pub(super) struct Agreed {
     pub(super) limit: u64,
 }
 
-fn key(root: &Secret, cipher: Cipher) -> Option<LessSafeKey> {
-    let algorithm = match cipher {
-        Cipher::ChaCha20Poly1305 => &CHACHA20_POLY1305,
-        Cipher::Aes256Gcm => &AES_256_GCM,
-    };
+fn key(root: &Secret, cipher: Cipher) -> Option<Aead> {
     let derived = derive(root, &[b"zosnet session transport v1", &[cipher.bit()]]);
-    // The library wipes its own copy when it is freed.
-    Some(LessSafeKey::new(UnboundKey::new(algorithm, &derived[..]).ok()?))
+    Aead::new(cipher, &derived)
 }
 
 #[inline]
-fn nonce(counter: u64) -> Nonce {
-    let mut bytes = [0; 12];
+fn nonce(counter: u64) -> [u8; NONCE] {
+    let mut bytes = [0; NONCE];
     for (to, from) in bytes.iter_mut().skip(4).zip(counter.to_be_bytes()) {
         *to = from;
     }
-    Nonce::assume_unique_for_key(bytes)
+    bytes
 }
 
 fn milliseconds(now: f64) -> u64 {
@@ -261,11 +255,8 @@ impl Transport {
         header[..4].copy_from_slice(&[TRANSPORT, 0, 0, 0]);
         header[4..8].copy_from_slice(&self.remote.to_be_bytes());
         header[8..].copy_from_slice(&counter.to_be_bytes());
-        let sealed = self
-            .sealing
-            .seal_in_place_separate_tag(nonce(counter), Aad::from(&header[..]), entries)
-            .map_err(|_| SealError::UsedUp)?;
-        tag.copy_from_slice(sealed.as_ref());
+        let sealed = self.sealing.seal(nonce(counter), header, entries);
+        *tag = sealed.ok_or(SealError::UsedUp)?;
         Ok(())
     }
 
@@ -285,8 +276,8 @@ impl Transport {
         }
         let entries = self
             .opening
-            .open_in_place(nonce(counter), Aad::from(&header[..]), sealed)
-            .map_err(|_| OpenError::Forged)?;
+            .open(nonce(counter), header, sealed)
+            .ok_or(OpenError::Forged)?;
         if !self.windows.accept(counter) {
             return Err(OpenError::Replayed);
         }
@@ -301,8 +292,8 @@ impl Transport {
     pub fn reopen<'a>(&self, frame: &'a mut [u8]) -> Result<&'a mut [u8], OpenError> {
         let (header, sealed) = frame.split_first_chunk_mut::<HEADER>().ok_or(OpenError::Short)?;
         self.sealing
-            .open_in_place(nonce(counter_of(header)), Aad::from(&header[..]), sealed)
-            .map_err(|_| OpenError::Forged)
+            .open(nonce(counter_of(header)), header, sealed)
+            .ok_or(OpenError::Forged)
     }
 }
 

@@ -5,7 +5,8 @@ use std::hash::BuildHasherDefault;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Weak;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use socket2::SockAddr;
@@ -108,6 +109,8 @@ pub struct DatagramLink {
     keys: Mutex<Arc<LinkKeys>>,
     /// The remote end, as the socket wants it.
     target: Mutex<SockAddr>,
+    /// How often that has changed.
+    moves: AtomicU32,
     /// Share of datagrams lost, in millionths.
     loss: AtomicU32,
 }
@@ -127,6 +130,7 @@ impl DatagramLink {
             peer: *keys.peer(),
             keys: Mutex::new(keys),
             target: Mutex::new(target),
+            moves: AtomicU32::new(0),
             loss: AtomicU32::new(0),
         }
     }
@@ -161,9 +165,15 @@ impl DatagramLink {
         self.target.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How often the remote end has moved: a target that was read after this is as new, or newer.
+    pub fn moves(&self) -> u32 {
+        self.moves.load(Acquire)
+    }
+
     /// The remote end moved.
     pub fn set_target(&self, target: SockAddr) {
         *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
+        self.moves.fetch_add(1, Release);
     }
 
     /// The longest datagram.

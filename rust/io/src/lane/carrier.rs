@@ -63,6 +63,8 @@ pub struct Carrier {
     /// Datagram links among them, by remote end and by the index in relayed packets.
     by_remote: HashMap<SocketAddr, Arc<LinkState>, Seeded>,
     by_index: ByNumber<Arc<LinkState>>,
+    /// The one that was asked for last.
+    latest_remote: Option<(SocketAddr, Arc<LinkState>)>,
     /// Whole data packets for datagram links, which have no queue of their own: the lane wraps and sends them.
     pub(super) for_datagrams: Vec<(LinkId, Vec<u8>)>,
     known_generation: u64,
@@ -88,6 +90,7 @@ impl Carrier {
             events: Vec::new(),
             by_remote: HashMap::with_hasher(Seeded::new(seed)),
             by_index: ByNumber::default(),
+            latest_remote: None,
             for_datagrams: Vec::new(),
             known_generation: 0,
             links: ByNumber::default(),
@@ -119,6 +122,7 @@ impl Carrier {
             self.known = self.shared.links.get();
             let datagram =
                 |state: &Arc<LinkState>| Some((state.datagram.as_ref()?.keys(), Arc::clone(state)));
+            self.latest_remote = None;
             self.by_remote.clear();
             let datagrams = self.known.values().filter(|state| state.datagram.is_some());
             self.by_remote
@@ -131,8 +135,15 @@ impl Carrier {
     }
 
     /// The datagram link with this remote end.
-    pub fn by_remote(&self, remote: &SocketAddr) -> Option<Arc<LinkState>> {
-        self.by_remote.get(remote).map(Arc::clone)
+    pub fn by_remote(&mut self, remote: &SocketAddr) -> Option<Arc<LinkState>> {
+        if let Some((latest, link)) = &self.latest_remote
+            && latest == remote
+        {
+            return Some(Arc::clone(link));
+        }
+        let link = self.by_remote.get(remote)?;
+        self.latest_remote = Some((*remote, Arc::clone(link)));
+        Some(Arc::clone(link))
     }
 
     /// The datagram link whose relayed packets come under this index.

@@ -205,7 +205,7 @@ impl Lane {
         write: impl FnOnce(&mut Vec<u8>) -> bool,
     ) -> bool {
         match &road.kind {
-            Kind::Direct(state, target) => self.queue_datagram(state, target, class, length, write),
+            Kind::Direct(state, target, _) => self.queue_datagram(state, target, class, length, write),
             Kind::Relayed(state, keys, target) => {
                 let (lane, header) = (self.number as u8, road.header());
                 self.queue_datagram(state, target, class, length + RELAY_OVERHEAD, |bytes| {

@@ -51,7 +51,6 @@ use zosnet_core::waiting::{Limits, Waiting};
 
 use crate::counters::Counter;
 use crate::handoff::LinkId;
-use crate::peers::Peer;
 use crate::shared::{Shared, ToLane};
 use crate::sys::{self, Epoll, Ready};
 use crate::tun::TunQueue;
@@ -63,7 +62,7 @@ use door::Door;
 use pace::Pace;
 use port::Port;
 use relay::Relay;
-use road::Road;
+use road::Latest;
 use sessions::Sessions;
 use sharing::OpenFrame;
 
@@ -128,8 +127,7 @@ pub struct Lane {
     port: Option<Port>,
     /// A session frame that still takes packets of this burst.
     open_frame: Option<OpenFrame>,
-    /// The road that packets of this turn took last.
-    latest_road: Option<(Arc<Peer>, Arc<Road>)>,
+    latest_road: Option<Latest>,
     /// The link that packets of others took last in this turn, and the one they came from.
     latest_relay: Option<Relay>,
     latest_inbound: Option<(u32, LinkId, Arc<LinkKeys>)>,
@@ -304,6 +302,7 @@ impl Lane {
             return;
         }
         self.carrier.refresh();
+        self.latest_road = None;
         self.held.retain(|id, _| self.carrier.known.contains_key(id));
         self.table = self.shared.table.get();
         (self.table_generation, self.links_generation) = (table, links);

@@ -76,7 +76,8 @@ impl Lane {
     /// The end of a turn: seal and send what is left, and wait for the socket if it takes nothing.
     pub(super) fn finish_frames(&mut self) {
         self.close_frame();
-        (self.latest_road, self.latest_relay, self.latest_inbound) = (None, None, None);
+        (self.latest_relay, self.latest_inbound) = (None, None);
+        self.rest_road();
         self.send_for_datagrams();
         self.settle_outbox(true);
         let Some(port) = &mut self.port else { return };

@@ -40,7 +40,8 @@ pub(super) struct Road {
 }
 
 pub(super) enum Kind {
-    Direct(Arc<LinkState>, SockAddr),
+    /// With how often the remote end had moved.
+    Direct(Arc<LinkState>, SockAddr, u32),
     Relayed(Arc<LinkState>, Arc<LinkKeys>, SockAddr),
     Wrapped,
 }
@@ -71,14 +72,45 @@ impl Road {
         }
     }
 
+    /// Whether it is kept when the turn is over. It holds no keys: those that are replaced are to be wiped.
+    pub(super) fn may_stay(&self) -> bool {
+        matches!(self.kind, Kind::Direct(..))
+    }
+
+    /// Whether one of an earlier turn would be found the same again, as long as no table was replaced.
+    fn is_as_it_was(&self) -> bool {
+        match &self.kind {
+            Kind::Direct(state, _, moves) => state
+                .datagram
+                .as_ref()
+                .is_some_and(|udp| udp.moves() == *moves && udp.max_datagram().min(self.cap) == self.longest),
+            Kind::Relayed(..) | Kind::Wrapped => false,
+        }
+    }
+
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.link == other.link && self.hop_limit == other.hop_limit && self.dst == other.dst
     }
 }
 
+/// The road that packets took last, for whom, and whether that was in this turn.
+pub(super) struct Latest {
+    peer: Arc<Peer>,
+    road: Arc<Road>,
+    checked: bool,
+}
+
 impl Lane {
-    /// The road of frames to `peer`, the node of `entry`, through `link`; found again for the packets of one turn. `cap`:
-    /// the longest frame that the node takes.
+    /// The turn is over: what can be checked again stays, for the next packet that comes alone.
+    pub(super) fn rest_road(&mut self) {
+        match &mut self.latest_road {
+            Some(latest) if latest.road.may_stay() => latest.checked = false,
+            _ => self.latest_road = None,
+        }
+    }
+
+    /// The road of frames to `peer`, the node of `entry`, through `link`; found anew in each turn, unless nothing has
+    /// changed. `cap`: the longest frame that the node takes.
     pub(super) fn road(
         &mut self,
         peer: &Arc<Peer>,
@@ -88,20 +120,30 @@ impl Lane {
         hop_limit: u8,
     ) -> Arc<Road> {
         let ends = entry.ends(link);
-        if let Some((for_peer, road)) = &self.latest_road
+        if let Some(Latest {
+            peer: for_peer,
+            road,
+            checked,
+        }) = &mut self.latest_road
             && Arc::ptr_eq(for_peer, peer)
             && road.link == link
             && road.hop_limit == hop_limit
             && road.cap == cap
             && road.ends == ends
+            && (*checked || road.is_as_it_was())
         {
+            *checked = true;
             return Arc::clone(road);
         }
         let road = Arc::new(self.road_to(peer, cap, link, ends, hop_limit));
         if peer.takes(link) && !matches!(road.kind, Kind::Direct(..)) {
             let _ = self.shared.keeper.post(ToKeeper::Rerouted(peer.key));
         }
-        self.latest_road = Some((Arc::clone(peer), Arc::clone(&road)));
+        self.latest_road = Some(Latest {
+            peer: Arc::clone(peer),
+            road: Arc::clone(&road),
+            checked: true,
+        });
         road
     }
 
@@ -111,7 +153,9 @@ impl Lane {
         let through_relays = peer.path_frame.load(Relaxed) as usize;
         let (kind, longest) = match datagram {
             Some((state, udp)) if udp.peer == peer.key => {
-                (Kind::Direct(Arc::clone(state), udp.target()), udp.max_datagram())
+                let moves = udp.moves();
+                let kind = Kind::Direct(Arc::clone(state), udp.target(), moves);
+                (kind, udp.max_datagram())
             }
             Some((state, udp)) => {
                 let longest = udp.max_datagram().saturating_sub(RELAY_OVERHEAD);

@@ -72,6 +72,7 @@ impl Aead {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::{Aead, SHORT, TAG};
     use crate::datagram::crypt::Cipher;

@@ -10,10 +10,12 @@ changed anything the next follows at once, so `query` waits for it, for a moment
 from __future__ import annotations
 
 import math
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from zosnet.ledger.client.comet import fetch
@@ -33,6 +35,7 @@ from zosnet.ledger.engine.embedded import MOST_QUERIED, now_ms
 from zosnet.ledger.engine.events import Events
 from zosnet.ledger.engine.interface import Answer, Block, Event, Receipt, Status
 from zosnet.ledger.engine.lock import lock
+from zosnet.ledger.engine.recovery import damaged
 from zosnet.ledger.engine.turns import Waiting
 from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.state import Result
@@ -69,34 +72,12 @@ class Comet:
     ) -> None:
         self.genesis, self.home = home.genesis, home
         self._clock = clock
-        self._lock_file = lock(directory)
-        try:
-            self._database = Database(directory / "ledger.sqlite", hook, cache_mb=CACHE_MB)
-            _check_genesis(self._database, home)
-            self.application = Application(
-                home.genesis,
-                self._database,
-                chain_name=chain_name(home.genesis),
-                clock=clock,
-                hook=hook,
-                on_done=self._on_done,
-                on_refused=self._on_refused,
-                on_misbehavior=self._on_misbehavior,
-            )
-            self._snapshot = Snapshot(directory / "ledger.sqlite", cache_mb=CACHE_MB)
-            self._headers = Headers(directory / "headers.sqlite", home.genesis.chain)
-            home.write()
-            self._server = Server(home.abci, self.application.handle, self._on_trouble)
-        except BaseException:
-            self._lock_file.close()
-            raise
         self._reading = threading.Lock()
         self._rpc = Rpc(home.rpc)
         self._supervisor = Supervisor(program, home.directory, home.rpc, self._on_end)
         self._front = Front(time.monotonic)
         self._wake = threading.Condition()  # guards the front
         self._proven = threading.Condition()
-        self._committed = self.application.kept.height
         self._changed: dict[int, tuple[bytes, ...]] = {}
         self._subscribers: set[Events] = set()
         self._trouble = "CometBFT is starting"
@@ -106,23 +87,58 @@ class Comet:
             threading.Thread(target=self._send, name="sender", daemon=True),
             threading.Thread(target=self._follow, name="headers", daemon=True),
         ]
+        path = directory / "ledger.sqlite"
+        with ExitStack() as opened:
+            opened.enter_context(closing(lock(directory)))
+            try:
+                self._database = opened.enter_context(closing(Database(path, hook, cache_mb=CACHE_MB)))
+                _check_genesis(self._database, home)
+                self.application = Application(
+                    home.genesis,
+                    self._database,
+                    chain_name=chain_name(home.genesis),
+                    clock=clock,
+                    hook=hook,
+                    on_done=self._on_done,
+                    on_refused=self._on_refused,
+                    on_misbehavior=self._on_misbehavior,
+                )
+                self._committed = self.application.kept.height
+                self._snapshot = opened.enter_context(closing(Snapshot(path, cache_mb=CACHE_MB)))
+            except (sqlite3.Error, Malformed) as error:
+                raise damaged(directory, error) from None
+            self._headers = opened.enter_context(
+                closing(Headers(directory / "headers.sqlite", home.genesis.chain))
+            )
+            home.write()
+            # It comes last: from here on there may be requests.
+            opened.enter_context(closing(Server(home.abci, self.application.handle, self._on_trouble)))
+            self._opened = opened.pop_all()
 
     def start(self) -> Comet:
-        """Start both processes' work. Blocks come once more than two thirds of the operators are there."""
-        self._supervisor.start()
-        for each in self._threads:
-            each.start()
+        """Start both processes' work. Blocks come once more than two thirds of the operators are there.
+
+        Where it raises all is given back.
+        """
+        with ExitStack() as failed:
+            failed.callback(self.close)
+            self._supervisor.start()
+            for each in self._threads:
+                each.start()
+            failed.pop_all()
         return self
 
     def close(self) -> None:
-        """End CometBFT, then give everything back. What is pending fails."""
+        """End CometBFT, then give everything back. What is pending fails.
+
+        Once it is closed it may be closed again.
+        """
         with self._wake:
             self._is_stopping = True
             self._wake.notify_all()
         with self._proven:
             self._proven.notify_all()
         self._supervisor.close()
-        self._server.close()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
@@ -131,11 +147,7 @@ class Comet:
         for each in list(self._subscribers):
             each.close()
         with self._reading:
-            self._snapshot.close()
-        self._headers.close()
-        with self.application.lock:
-            self._database.close()
-        self._lock_file.close()
+            self._opened.close()
 
     # What anybody may want: see `interface.Engine`.
 

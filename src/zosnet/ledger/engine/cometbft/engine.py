@@ -46,7 +46,8 @@ __all__ = ["Comet"]
 
 #: After this long without a block of it nobody knows what becomes of a transaction. A guess.
 GIVE_UP_S = 25.0
-#: A query waits this long for the header that proves the newest state; it comes within two blocks.
+#: So long after a block queries wait for the header that proves its state; it comes within two blocks. Where
+#: it doesn't come those that ask later wait no more: each of them has a thread meanwhile.
 PROOF_S = 3.0
 CHECK_S = 0.5
 #: Of the connection that writes and of the one that answers: a validator is to need at most 200 MB, and
@@ -78,6 +79,7 @@ class Comet:
         self._front = Front(time.monotonic)
         self._wake = threading.Condition()  # guards the front
         self._proven = threading.Condition()
+        self._proof_due = time.monotonic() + PROOF_S
         self._changed: dict[int, tuple[bytes, ...]] = {}
         self._subscribers: set[Events] = set()
         self._trouble = "CometBFT is starting"
@@ -180,15 +182,18 @@ class Comet:
             return Answer(header, tuple(self._snapshot.item(key, at, top) for key in keys))
 
     def _newest_proof(self) -> SignedHeader:
-        """The newest header; where its root isn't that of the newest state, the next, if it comes soon."""
-        root = self.application.kept.root
+        """The newest header; where it doesn't prove the newest state, the next, if it comes soon."""
+        kept = self.application.kept
 
         def is_there() -> bool:
             newest = self._headers.newest
-            return self._is_stopping or (newest is not None and newest.header.root == root)
+            if self._is_stopping or newest is None:
+                return self._is_stopping
+            # Several headers may come at once: the root of the last is of a later state then.
+            return newest.header.root == kept.root or newest.header.height > kept.height
 
         with self._proven:
-            self._proven.wait_for(is_there, PROOF_S)
+            self._proven.wait_for(is_there, max(0.0, self._proof_due - time.monotonic()))
         newest = self._headers.newest
         if newest is None:
             raise HostError("there is no block yet", remedy=self._trouble or "wait until others have started")
@@ -327,6 +332,7 @@ class Comet:
 
     def _on_done(self, done: Done) -> None:
         height = done.kept.height
+        self._proof_due = time.monotonic() + PROOF_S
         self._changed[height] = done.changed
         self._changed.pop(height - KEPT_ROOTS, None)
         with self._wake:

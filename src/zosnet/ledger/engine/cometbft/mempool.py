@@ -72,6 +72,7 @@ class Mempool:
         self._ahead = Machine(genesis, reader, self.verifier, cache=10_000)
         self._waiting: dict[bytes, _Waits] = {}
         self._own, self._others = Shares(MOST_OWN), Shares(MOST_PENDING)
+        self._evicted: set[bytes] = set()  #: carried out ahead all the same, until the next block
         self._early: dict[bytes, int] = {}
         self._early_shares = Shares(MOST_PENDING)
         self._parsed: dict[bytes, SignedTransaction] = {}
@@ -118,10 +119,12 @@ class Mempool:
         shares, account = self._own if is_own else self._others, signed.transaction.account
         if not shares.has_room(account):
             return Result("busy", "too many transactions are pending")
-        result = self._ahead.apply(signed)
+        result = Result() if copy in self._evicted else self._ahead.apply(signed)
         if result.is_done:
+            self._evicted.discard(copy)
             if evicted := shares.take(account, copy):
                 del self._waiting[evicted]
+                self._evicted.add(evicted)
             self._waiting[copy] = _Waits(signed, height)
             self._remember(signed)
         return result
@@ -201,6 +204,7 @@ class Mempool:
         What CometBFT hasn't asked for lately isn't in its mempool any more.
         """
         self._done = done
+        self._evicted.clear()
         self._ahead.forget(changed)
         self.begin(block)
         height = self._height

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import shutil
+import socket
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from zosnet.ledger.engine import database, wal
 from zosnet.ledger.engine.cometbft import application, engine
 from zosnet.ledger.engine.cometbft.engine import Comet
 from zosnet.ledger.engine.cometbft.home import Home
+from zosnet.ledger.engine.cometbft.server import Server
 from zosnet.ledger.signature import Signer
 from zosnet.model.errors import HostError
 
@@ -189,3 +192,29 @@ def test_a_node_that_was_closed_may_be_closed_again_while_another_runs_there(tmp
     assert second.home.abci.exists()
     second.close()
     assert left() == ([], [])
+
+
+def test_a_connection_that_cannot_be_taken_costs_no_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CometBFT ends when its application doesn't answer, and connects again once it is started anew."""
+    troubles: list[Exception] = []
+    left, real = LeftOfNode(tmp_path), socket.socket.accept
+    refusals = [OSError(errno.EMFILE, "Too many open files")]
+
+    def accept(self: socket.socket) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return real(self)
+
+    served = Server(tmp_path / "s.sock", lambda each: each, troubles.append)
+    monkeypatch.setattr(socket.socket, "accept", accept)
+    for _ in range(3):  # the first may have been waited for before
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(30)
+            client.connect(str(served.path))
+            client.sendall(b"\x02\x0a\x00")  # an echo
+            assert client.recv(100) == b"\x02\x12\x00"
+    assert "Too many open files" in str(troubles)
+    served.close()
+    assert left() == ([], []) and len(troubles) == 1

@@ -157,11 +157,11 @@ class Comet:
         """Put an envelope in order. The future fails with HostError where no block has it for long."""
         with self._wake:
             envelope, evicted = self._front.submit(transactions)
+            if not transactions:
+                envelope.future.set_result([])
             if self._is_stopping:
                 envelope.fail(HostError("the ledger is stopping"))
             self._wake.notify_all()
-        if not transactions:
-            envelope.future.set_result([])
         for one in evicted:
             one.envelope.settle(one.index, BUSY)
         return envelope.future

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,8 @@ from zosnet.model.errors import HostError
 __all__ = ["Server"]
 
 CHUNK = 1 << 18
+#: So long after a connection that could not be taken, for want of descriptors, the next one is. A guess.
+PAUSE_S = 0.1
 
 
 class Server:
@@ -66,8 +69,12 @@ class Server:
         while True:
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
-                return
+            except OSError as error:
+                if self._is_closed:
+                    return
+                self._on_trouble(error)  # CometBFT, which goes without us, comes again
+                time.sleep(PAUSE_S)
+                continue
             thread = threading.Thread(target=self._serve, args=[connection], name="abci", daemon=True)
             self._open[connection] = thread
             thread.start()

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from tests.ledger.chain import OPERATOR, genesis_of
 from tests.ledger.test_comet_application import Driver
 
 from zosnet.ledger.comet import abci
 from zosnet.ledger.comet.envelope import pack
 from zosnet.ledger.engine.cometbft import mempool
+from zosnet.ledger.engine.cometbft.envelopes import Envelopes
+from zosnet.ledger.engine.cometbft.home import Home
+from zosnet.ledger.engine.cometbft.mempool import PATIENT
 from zosnet.ledger.signature import Signer
-from zosnet.ledger.transaction import ClaimDomain, SignedTransaction
+from zosnet.ledger.transaction import LARGEST, ClaimDomain, SignedTransaction
 from zosnet.ledger.wallet import Wallet
 
 
@@ -95,3 +102,77 @@ def test_a_flood_of_what_cannot_be_carried_out_yet_keeps_no_other_out(cramped: D
         cramped.check(cramped.sign(each, ClaimDomain("d.example")))
     assert [cramped.check(each).code for each in (*flood[1:3], *a[1:3])] == [0] * 4
     assert len(cramped.application.mempool._early) == 6
+
+
+def test_others_envelopes_leave_room_for_a_nodes_own_however_little_they_hold(
+    cramped: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CometBFT's mempool has its own size, and where it is full nobody is asked."""
+    monkeypatch.setattr(mempool, "MOST_PENDING", 100)
+    monkeypatch.setattr(mempool, "MOST_ENVELOPES", 9)
+    cramped.database.close()
+    cramped.open()
+    flood, other = cramped.claims(cramped.wallet(1), 10), cramped.claims(cramped.wallet(2), 2)
+    own = pack([other[1].raw, other[0].raw])
+    assert [cramped.check(each).code for each in (*flood, other[0])] == [0] * 9 + [1, 1]
+    assert [cramped.check(each, kind=abci.RECHECK).code for each in flood[:9]] == [0] * 9
+    assert cramped.check(other[0]).code == 1
+    cramped.application.mempool.expect(own)
+    assert cramped.application.mempool.check(abci.CheckTx(own)).code == 0
+    cramped.block(*(each.raw for each in flood[:2]))
+    found = [cramped.check(each, kind=abci.RECHECK).code for each in flood[:9]]
+    assert found == [1, 1] + [0] * 7
+    assert [cramped.check(each).code for each in (flood[9], other[0], other[1])] == [0, 0, 1]
+    assert cramped.refused == []
+
+
+def test_others_bytes_leave_room_as_well(cramped: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mempool, "MOST_ENVELOPE_BYTES", 2000)
+    cramped.database.close()
+    cramped.open()
+    (good,), (other,) = (cramped.claims(cramped.wallet(number), 1) for number in (1, 2))
+    stuffed = pack([good.raw, *[b"x" * 100] * 17])
+    assert cramped.application.mempool.check(abci.CheckTx(stuffed)).code == 0
+    assert cramped.check(other).code == 1
+    for _ in range(PATIENT + 1):  # and CometBFT, started anew, asks for it no more
+        cramped.block()
+    assert cramped.check(other).code == 0
+
+
+def test_comets_mempool_has_room_for_others_and_for_its_own(tmp_path: Path) -> None:
+    Home(tmp_path, genesis_of(), OPERATOR, Signer(b"n" * 32), "127.0.0.1:1").write()
+    room = tomllib.loads((tmp_path / "config" / "config.toml").read_text())["mempool"]
+    assert room["size"] == mempool.MOST_ENVELOPES + mempool.MOST_OWN
+    # In the worst case each is alone in its envelope.
+    largest = len(pack([bytes(LARGEST)]))
+    assert room["max_txs_bytes"] >= mempool.MOST_ENVELOPE_BYTES + mempool.MOST_OWN * largest
+
+
+@given(
+    some.lists(
+        some.tuples(some.sampled_from(["ask", "own", "drop", "block"]), some.integers(0, 9)), max_size=80
+    )
+)
+def test_envelopes_are_counted(steps: list[tuple[str, int]]) -> None:
+    envelopes, height = Envelopes(4, 20), 0
+    there: dict[bytes, tuple[bool, int]] = {}
+    for what, number in steps:
+        each = bytes(number + 1)
+        if what == "own":
+            envelopes.expect(each, height)
+            there.setdefault(each, (True, height))
+        elif what == "drop":
+            envelopes.drop(each)
+            there.pop(each, None)
+        elif what == "block":
+            height += 1
+            envelopes.forget(height - 2)
+            there = {key: found for key, found in there.items() if found[1] >= height - 2}
+        others = [key for key, (is_own, _) in there.items() if not is_own]
+        if what == "ask":
+            fits = len(others) < 4 and sum(map(len, others)) + len(each) <= 20
+            assert envelopes.has_room(each) == (each in there or fits)
+            if each in there or fits:
+                envelopes.put(each, height)
+                there[each] = (there.get(each, (False, 0))[0], height)
+        assert len(envelopes) == sum(not is_own for is_own, _ in there.values()) <= 4

@@ -307,6 +307,7 @@ class Comet:
             self._front.give_up(trouble, math.inf)  # what is left of those alone
 
     def _broadcast(self, good: list[SignedTransaction], envelope: bytes) -> None:
+        self.application.mempool.expect(envelope)
         ends = time.monotonic() + GIVE_UP_S / 2
         while not self._is_stopping:
             try:

@@ -229,6 +229,7 @@ def test_every_operation_that_waits_says_so() -> None:
         ("GET", "/v1/messages", "timeout"),
         ("GET", "/v1/messages/{id}", "timeout"),
         ("POST", "/v1/ledger/transactions", ALWAYS),
+        ("POST", "/v1/ledger/query", ALWAYS),
         ("POST", "/v1/ledger/subscribe", ""),
         ("GET", "/api/v1/messages", "timeout"),
         ("POST", "/api/v1/messages", "reply_timeout"),

@@ -17,7 +17,6 @@ from zosnet.ledger.comet.envelope import MOST_IN_BLOCK, pack
 from zosnet.ledger.comet.signed import chain_name
 from zosnet.ledger.encoding import decode
 from zosnet.ledger.engine.cometbft import application as module
-from zosnet.ledger.engine.cometbft import mempool
 from zosnet.ledger.engine.cometbft.application import Application, Done
 from zosnet.ledger.engine.cometbft.mempool import HURRIED_MS, PATIENT
 from zosnet.ledger.engine.database import KEPT_ROOTS, Database, Snapshot
@@ -301,61 +300,6 @@ def test_a_signature_is_verified_once_from_the_first_look_to_the_block(driver: D
     driver.block(*proposed)
     assert driver.check(*claims, kind=abci.RECHECK).code == 1
     assert driver.application.mempool.verifier.checked == checked + 10
-
-
-@pytest.fixture
-def cramped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
-    """A node in whose mempool little may wait."""
-    monkeypatch.setattr(mempool, "MOST_PENDING", 6)
-    monkeypatch.setattr(mempool, "MOST_OWN", 2)
-    made = Driver(tmp_path)
-    yield made
-    made.database.close()
-
-
-def test_what_waits_is_capped(cramped: Driver) -> None:
-    claims, pool = cramped.claims(cramped.wallet(1), 7), cramped.application.mempool
-    assert [pool.admit(each).reason for each in claims] == [""] * 6 + ["busy"]
-
-
-def test_an_accounts_flood_keeps_no_other_out(cramped: Driver) -> None:
-    flood, a, b = (
-        cramped.claims(cramped.wallet(number), count) for number, count in ((1, 7), (2, 3), (3, 2))
-    )
-    assert [cramped.check(each).code for each in flood] == [0] * 6 + [1]
-    assert [cramped.check(each).code for each in (*a, *b)] == [0] * 5
-    assert cramped.check(flood[6]).code == 1
-    waiting = cramped.application.mempool._waiting
-    assert set(waiting) == {each.copy for each in (*flood[:2], *a[:2], *b)}
-    # What made room is judged again after a block.
-    cramped.block(*(each.raw for each in a[:2]))
-    found = [cramped.check(each, kind=abci.RECHECK).code for each in (*flood[:6], a[2], *b)]
-    assert found == [0, 0, 0, 0, 1, 1, 0, 0, 0]
-
-
-def test_what_others_send_keeps_no_client_of_the_node_out(cramped: Driver) -> None:
-    flood, own = cramped.claims(cramped.wallet(1), 7), cramped.claims(cramped.wallet(2), 3)
-    for each in flood:
-        cramped.check(each)
-    reasons = [cramped.application.mempool.admit(each, is_own=True).reason for each in own]
-    assert reasons == ["", "", "busy"]
-    assert cramped.check(*own[:2]).code == 0
-    cramped.block(*(each.raw for each in own[:2]))
-    assert cramped.application.mempool.admit(own[2], is_own=True).is_done
-
-
-def test_a_flood_of_what_cannot_be_carried_out_yet_keeps_no_other_out(cramped: Driver) -> None:
-    """Nor does one whose signatures nobody can verify yet, or are wrong."""
-    flood, a = (cramped.claims(cramped.wallet(number), 8) for number in (1, 2))
-    forged = SignedTransaction.parse(a[1].raw[:-1] + bytes([a[1].raw[-1] ^ 1]))
-    assert [cramped.check(each).code for each in flood[1:]] == [0] * 6 + [1]
-    assert [cramped.check(each).code for each in (forged, *a[1:4])] == [1, 0, 0, 0]
-    assert cramped.check(flood[7]).code == 1
-    strangers = [Wallet(cramped.genesis, [Signer(bytes([number]) * 32)]) for number in range(20, 40)]
-    for each in strangers:
-        cramped.check(cramped.sign(each, ClaimDomain("d.example")))
-    assert [cramped.check(each).code for each in (*flood[1:3], *a[1:3])] == [0] * 4
-    assert len(cramped.application.mempool._early) == 6
 
 
 def test_rules_that_are_not_known_yet_stop_the_node_with_a_remedy(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from zosnet.ledger.signature import Signer
 from zosnet.ledger.state import Result
 from zosnet.ledger.transaction import ClaimDomain, SignedTransaction, Stamp
 from zosnet.ledger.wallet import Wallet
+from zosnet.model.errors import HostError
 
 
 class Node:
@@ -132,3 +133,10 @@ def test_a_forged_copy_that_came_early_takes_nothing_from_the_good_one(node: Nod
     for _ in range(PATIENT):
         node.block()
     assert node.gossip(early) == 0
+
+
+def test_whoever_submits_while_the_node_stops_is_told_so(node: Node) -> None:
+    node.engine.close()
+    with pytest.raises(HostError, match="stopping"):
+        node.engine.submit([node.opening().raw]).result(timeout=0)
+    assert node.engine.submit([]).result(timeout=0) == []

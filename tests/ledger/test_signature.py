@@ -203,6 +203,14 @@ def test_a_signature_is_checked_once() -> None:
     assert not check(signer.public, b"a", bytes(64)) and not check(b"", b"a", signer.sign(b"a"))
 
 
+def test_what_was_good_lately_is_remembered_and_no_more_than_there_may_be() -> None:
+    check = BatchVerifier(limit=20)
+    claims = [(bytes(32), b"%d" % number, bytes(64)) for number in range(100)]
+    for count, claim in enumerate(claims, 1):
+        check.learn([check.mark(*claim)], [True])
+        assert len(check._good) <= 20 and check.unknown(claims[max(0, count - 17) : count]) == {}
+
+
 def test_a_secret_is_never_shown() -> None:
     assert "01" * 4 not in repr(Signer(b"\x01" * 32)) and repr(Signer(b"\x01" * 32)) == "Signer()"
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 from blake3 import blake3
@@ -84,7 +85,9 @@ class Verifier:
 
     def _remember(self, mark: bytes) -> None:
         if len(self._good) >= self._limit:
-            self._good.pop(next(iter(self._good)))
+            # Many at once: a dictionary that loses one at its front for each at its end is slow to find it.
+            for old in list(islice(self._good, max(1, self._limit // 8))):
+                del self._good[old]
         self._good[mark] = None
 
 

@@ -10,10 +10,12 @@ changed anything the next follows at once, so `query` waits for it, for a moment
 from __future__ import annotations
 
 import math
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from zosnet.ledger.client.comet import fetch
@@ -33,6 +35,7 @@ from zosnet.ledger.engine.embedded import MOST_QUERIED, now_ms
 from zosnet.ledger.engine.events import Events
 from zosnet.ledger.engine.interface import Answer, Block, Event, Receipt, Status
 from zosnet.ledger.engine.lock import lock
+from zosnet.ledger.engine.recovery import damaged
 from zosnet.ledger.engine.turns import Waiting
 from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.state import Result
@@ -43,7 +46,8 @@ __all__ = ["Comet"]
 
 #: After this long without a block of it nobody knows what becomes of a transaction. A guess.
 GIVE_UP_S = 25.0
-#: A query waits this long for the header that proves the newest state; it comes within two blocks.
+#: So long after a block queries wait for the header that proves its state; it comes within two blocks. Where
+#: it doesn't come those that ask later wait no more: each of them has a thread meanwhile.
 PROOF_S = 3.0
 CHECK_S = 0.5
 #: Of the connection that writes and of the one that answers: a validator is to need at most 200 MB, and
@@ -69,34 +73,13 @@ class Comet:
     ) -> None:
         self.genesis, self.home = home.genesis, home
         self._clock = clock
-        self._lock_file = lock(directory)
-        try:
-            self._database = Database(directory / "ledger.sqlite", hook, cache_mb=CACHE_MB)
-            _check_genesis(self._database, home)
-            self.application = Application(
-                home.genesis,
-                self._database,
-                chain_name=chain_name(home.genesis),
-                clock=clock,
-                hook=hook,
-                on_done=self._on_done,
-                on_refused=self._on_refused,
-                on_misbehavior=self._on_misbehavior,
-            )
-            self._snapshot = Snapshot(directory / "ledger.sqlite", cache_mb=CACHE_MB)
-            self._headers = Headers(directory / "headers.sqlite", home.genesis.chain)
-            home.write()
-            self._server = Server(home.abci, self.application.handle, self._on_trouble)
-        except BaseException:
-            self._lock_file.close()
-            raise
         self._reading = threading.Lock()
         self._rpc = Rpc(home.rpc)
         self._supervisor = Supervisor(program, home.directory, home.rpc, self._on_end)
         self._front = Front(time.monotonic)
         self._wake = threading.Condition()  # guards the front
         self._proven = threading.Condition()
-        self._committed = self.application.kept.height
+        self._proof_due = time.monotonic() + PROOF_S
         self._changed: dict[int, tuple[bytes, ...]] = {}
         self._subscribers: set[Events] = set()
         self._trouble = "CometBFT is starting"
@@ -106,23 +89,58 @@ class Comet:
             threading.Thread(target=self._send, name="sender", daemon=True),
             threading.Thread(target=self._follow, name="headers", daemon=True),
         ]
+        path = directory / "ledger.sqlite"
+        with ExitStack() as opened:
+            opened.enter_context(closing(lock(directory)))
+            try:
+                self._database = opened.enter_context(closing(Database(path, hook, cache_mb=CACHE_MB)))
+                _check_genesis(self._database, home)
+                self.application = Application(
+                    home.genesis,
+                    self._database,
+                    chain_name=chain_name(home.genesis),
+                    clock=clock,
+                    hook=hook,
+                    on_done=self._on_done,
+                    on_refused=self._on_refused,
+                    on_misbehavior=self._on_misbehavior,
+                )
+                self._committed = self.application.kept.height
+                self._snapshot = opened.enter_context(closing(Snapshot(path, cache_mb=CACHE_MB)))
+            except (sqlite3.Error, Malformed) as error:
+                raise damaged(directory, error) from None
+            self._headers = opened.enter_context(
+                closing(Headers(directory / "headers.sqlite", home.genesis.chain))
+            )
+            home.write()
+            # It comes last: from here on there may be requests.
+            opened.enter_context(closing(Server(home.abci, self.application.handle, self._on_trouble)))
+            self._opened = opened.pop_all()
 
     def start(self) -> Comet:
-        """Start both processes' work. Blocks come once more than two thirds of the operators are there."""
-        self._supervisor.start()
-        for each in self._threads:
-            each.start()
+        """Start both processes' work. Blocks come once more than two thirds of the operators are there.
+
+        Where it raises all is given back.
+        """
+        with ExitStack() as failed:
+            failed.callback(self.close)
+            self._supervisor.start()
+            for each in self._threads:
+                each.start()
+            failed.pop_all()
         return self
 
     def close(self) -> None:
-        """End CometBFT, then give everything back. What is pending fails."""
+        """End CometBFT, then give everything back. What is pending fails.
+
+        Once it is closed it may be closed again.
+        """
         with self._wake:
             self._is_stopping = True
             self._wake.notify_all()
         with self._proven:
             self._proven.notify_all()
         self._supervisor.close()
-        self._server.close()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
@@ -131,11 +149,7 @@ class Comet:
         for each in list(self._subscribers):
             each.close()
         with self._reading:
-            self._snapshot.close()
-        self._headers.close()
-        with self.application.lock:
-            self._database.close()
-        self._lock_file.close()
+            self._opened.close()
 
     # What anybody may want: see `interface.Engine`.
 
@@ -143,11 +157,11 @@ class Comet:
         """Put an envelope in order. The future fails with HostError where no block has it for long."""
         with self._wake:
             envelope, evicted = self._front.submit(transactions)
+            if not transactions:
+                envelope.future.set_result([])
             if self._is_stopping:
                 envelope.fail(HostError("the ledger is stopping"))
             self._wake.notify_all()
-        if not transactions:
-            envelope.future.set_result([])
         for one in evicted:
             one.envelope.settle(one.index, BUSY)
         return envelope.future
@@ -168,15 +182,18 @@ class Comet:
             return Answer(header, tuple(self._snapshot.item(key, at, top) for key in keys))
 
     def _newest_proof(self) -> SignedHeader:
-        """The newest header; where its root isn't that of the newest state, the next, if it comes soon."""
-        root = self.application.kept.root
+        """The newest header; where it doesn't prove the newest state, the next, if it comes soon."""
+        kept = self.application.kept
 
         def is_there() -> bool:
             newest = self._headers.newest
-            return self._is_stopping or (newest is not None and newest.header.root == root)
+            if self._is_stopping or newest is None:
+                return self._is_stopping
+            # Several headers may come at once: the root of the last is of a later state then.
+            return newest.header.root == kept.root or newest.header.height > kept.height
 
         with self._proven:
-            self._proven.wait_for(is_there, PROOF_S)
+            self._proven.wait_for(is_there, max(0.0, self._proof_due - time.monotonic()))
         newest = self._headers.newest
         if newest is None:
             raise HostError("there is no block yet", remedy=self._trouble or "wait until others have started")
@@ -290,6 +307,7 @@ class Comet:
             self._front.give_up(trouble, math.inf)  # what is left of those alone
 
     def _broadcast(self, good: list[SignedTransaction], envelope: bytes) -> None:
+        self.application.mempool.expect(envelope)
         ends = time.monotonic() + GIVE_UP_S / 2
         while not self._is_stopping:
             try:
@@ -315,6 +333,7 @@ class Comet:
 
     def _on_done(self, done: Done) -> None:
         height = done.kept.height
+        self._proof_due = time.monotonic() + PROOF_S
         self._changed[height] = done.changed
         self._changed.pop(height - KEPT_ROOTS, None)
         with self._wake:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 from zosnet.ledger.comet.signed import CometSigned, of_light_block, signed_by_comet
+from zosnet.ledger.encoding import Malformed
 from zosnet.ledger.light.block import LightBlock
 from zosnet.model.errors import HostError
 
@@ -19,17 +21,20 @@ class Headers:
     def __init__(self, path: Path, chain: bytes) -> None:
         self._chain = chain
         self._lock = threading.Lock()
-        try:
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            # What a power cut takes is asked of CometBFT again.
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS light (height INTEGER PRIMARY KEY, block BLOB NOT NULL)"
-            )
-        except sqlite3.Error as error:
-            raise HostError(f"{path} refuses: {error}", remedy="remove it: it is made anew") from None
-        newest = self.range(self.top(), 1)
+        with ExitStack() as opened:
+            try:
+                self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+                opened.callback(self._connection.close)
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                # What a power cut takes is asked of CometBFT again.
+                self._connection.execute("PRAGMA synchronous = NORMAL")
+                self._connection.execute(
+                    "CREATE TABLE IF NOT EXISTS light (height INTEGER PRIMARY KEY, block BLOB NOT NULL)"
+                )
+                newest = self.range(self.top(), 1)
+            except (sqlite3.Error, Malformed) as error:
+                raise HostError(f"{path} refuses: {error}", remedy="remove it: it is made anew") from None
+            opened.pop_all()
         self.newest: CometSigned | None = newest[0] if newest else None
 
     def close(self) -> None:

@@ -16,8 +16,10 @@ from typing import Any
 
 from zosnet.ledger.comet.envelope import MOST_BYTES
 from zosnet.ledger.comet.signed import chain_name
+from zosnet.ledger.engine.cometbft.mempool import MOST_ENVELOPE_BYTES, MOST_ENVELOPES, MOST_OWN
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.signature import Signer
+from zosnet.ledger.transaction import LARGEST
 from zosnet.model.errors import HostError
 
 __all__ = ["Home", "Peer", "Timing", "node_id"]
@@ -152,8 +154,8 @@ flush_throttle_timeout = "5ms"
 [mempool]
 type = "flood"
 recheck = true
-size = 1000
-max_txs_bytes = {64 << 20}
+size = {MOST_ENVELOPES + MOST_OWN}
+max_txs_bytes = {MOST_ENVELOPE_BYTES + MOST_OWN * (LARGEST + 5)}
 max_tx_bytes = {MOST_BYTES}
 [consensus]
 timeout_propose = "{timing.propose}ms"

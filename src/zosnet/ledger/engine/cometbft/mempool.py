@@ -23,18 +23,25 @@ from zosnet.ledger.comet import abci
 from zosnet.ledger.comet.envelope import is_awaited, unpack
 from zosnet.ledger.encoding import Malformed
 from zosnet.ledger.engine.batch import BatchVerifier
+from zosnet.ledger.engine.cometbft.envelopes import Envelopes
 from zosnet.ledger.engine.cometbft.shares import Shares
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.records import AccountRecord, account_key
 from zosnet.ledger.state import Block, Machine, Reader, Result
 from zosnet.ledger.transaction import SignedTransaction
 
-__all__ = ["HURRIED_MS", "MOST_OWN", "MOST_PENDING", "Mempool", "waiting_in"]
+__all__ = [
+    "HURRIED_MS", "MOST_ENVELOPES", "MOST_ENVELOPE_BYTES", "MOST_OWN", "MOST_PENDING", "Mempool",
+    "waiting_in",
+]  # fmt: skip
 
 #: Transactions that wait, so that a flooded validator's mempool stays small. A guess: some seconds of work.
 MOST_PENDING = 10_000
 #: Of this node's own clients, besides. More than the front lets wait at a time.
 MOST_OWN = 1000
+#: Others' envelopes in CometBFT's mempool, which has room for one of each of MOST_OWN besides. It asks about
+#: each again after every block. A guess.
+MOST_ENVELOPES, MOST_ENVELOPE_BYTES = 1000, 48 << 20
 #: Whose signatures can't be verified yet share one source's places.
 UNKNOWN = b""
 #: About 2 KB each. A guess: some blocks' worth.
@@ -72,6 +79,8 @@ class Mempool:
         self._ahead = Machine(genesis, reader, self.verifier, cache=10_000)
         self._waiting: dict[bytes, _Waits] = {}
         self._own, self._others = Shares(MOST_OWN), Shares(MOST_PENDING)
+        self._evicted: set[bytes] = set()  #: carried out ahead all the same, until the next block
+        self._envelopes = Envelopes(MOST_ENVELOPES, MOST_ENVELOPE_BYTES)
         self._early: dict[bytes, int] = {}
         self._early_shares = Shares(MOST_PENDING)
         self._parsed: dict[bytes, SignedTransaction] = {}
@@ -118,10 +127,12 @@ class Mempool:
         shares, account = self._own if is_own else self._others, signed.transaction.account
         if not shares.has_room(account):
             return Result("busy", "too many transactions are pending")
-        result = self._ahead.apply(signed)
+        result = Result() if copy in self._evicted else self._ahead.apply(signed)
         if result.is_done:
+            self._evicted.discard(copy)
             if evicted := shares.take(account, copy):
                 del self._waiting[evicted]
+                self._evicted.add(evicted)
             self._waiting[copy] = _Waits(signed, height)
             self._remember(signed)
         return result
@@ -130,6 +141,11 @@ class Mempool:
     def is_hurried(self) -> bool:
         """Whether somebody waits who has sent little, as far as this node knows: then blocks are short."""
         return self._clock() < self._hurried_until
+
+    def expect(self, envelope: bytes) -> None:
+        """What is sent to CometBFT for this node's own clients, and will be asked for."""
+        with self._lock:
+            self._envelopes.expect(envelope, self._height)
 
     def check(self, request: abci.CheckTx) -> abci.CheckedTx:
         """An envelope may wait while anything in it is good, or may become so in a moment.
@@ -140,6 +156,21 @@ class Mempool:
             raws = unpack(request.tx)
         except Malformed as error:
             return abci.CheckedTx(1, str(error))
+        with self._lock:
+            if not self._envelopes.has_room(request.tx):
+                return abci.CheckedTx(1, "too many envelopes of others are pending")
+        is_good, text = self._check(raws)
+        with self._lock:
+            if is_good:
+                self._envelopes.put(request.tx, self._height)
+            else:
+                self._envelopes.drop(request.tx)
+        if is_good and is_awaited(request.tx):
+            self._hurried_until = self._clock() + HURRIED_MS
+        return abci.CheckedTx() if is_good else abci.CheckedTx(1, text)
+
+    def _check(self, raws: list[bytes]) -> tuple[bool, str]:
+        """Whether any of them may wait, and what is wrong with the first that may not."""
         is_good, text = False, ""
         parsed: list[SignedTransaction] = []
         for raw in raws:
@@ -161,9 +192,7 @@ class Mempool:
                 else:
                     text = text or result.text
                     self._on_refused(signed, result)
-        if is_good and is_awaited(request.tx):
-            self._hurried_until = self._clock() + HURRIED_MS
-        return abci.CheckedTx() if is_good else abci.CheckedTx(1, text)
+        return is_good, text
 
     def _is_hopeless(self, signed: SignedTransaction, result: Result) -> bool:
         """Whether a refusal is for good.
@@ -201,9 +230,11 @@ class Mempool:
         What CometBFT hasn't asked for lately isn't in its mempool any more.
         """
         self._done = done
+        self._evicted.clear()
         self._ahead.forget(changed)
         self.begin(block)
         height = self._height
+        self._envelopes.forget(height - PATIENT)
         for copy, since in list(self._early.items()):
             if since + 2 * PATIENT <= height:
                 del self._early[copy]

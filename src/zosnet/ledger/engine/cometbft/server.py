@@ -6,7 +6,9 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from zosnet.ledger.comet.abci import Failure, Named, read_requests, response_bytes
@@ -16,6 +18,8 @@ from zosnet.model.errors import HostError
 __all__ = ["Server"]
 
 CHUNK = 1 << 18
+#: So long after a connection that could not be taken, for want of descriptors, the next one is. A guess.
+PAUSE_S = 0.1
 
 
 class Server:
@@ -26,41 +30,54 @@ class Server:
     ) -> None:
         self._handle, self._on_trouble = handle, on_trouble
         self.path = path
-        self._open: set[socket.socket] = set()
+        self._open: dict[socket.socket, threading.Thread] = {}
         self._is_closed = False
-        path.unlink(missing_ok=True)
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            mask = os.umask(0o177)
+        self._accepting = threading.Thread(target=self._accept, name="abci", daemon=True)
+        with ExitStack() as opened:
             try:
-                self._listener.bind(str(path))
-            finally:
-                os.umask(mask)
-            self._listener.listen(8)
-        except OSError as error:
-            self._listener.close()
-            raise HostError(
-                f"no socket can be made at {path}: {error}", remedy="use a shorter path"
-            ) from None
-        threading.Thread(target=self._accept, name="abci", daemon=True).start()
+                path.unlink(missing_ok=True)
+                self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                opened.callback(self._listener.close)
+                mask = os.umask(0o177)
+                try:
+                    self._listener.bind(str(path))
+                finally:
+                    os.umask(mask)
+                opened.callback(path.unlink, missing_ok=True)
+                self._listener.listen(8)
+            except OSError as error:
+                raise HostError(
+                    f"no socket can be made at {path}: {error}", remedy="use a shorter path"
+                ) from None
+            self._accepting.start()
+            opened.pop_all()
 
     def close(self) -> None:
-        """No more requests."""
+        """No more requests. The one under way is answered, or at least carried out."""
         self._is_closed = True
-        for each in [self._listener, *self._open]:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepting.join()
+        self._listener.close()
+        for connection, thread in list(self._open.items()):
             with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+                connection.shutdown(socket.SHUT_RDWR)
+            thread.join()
         self.path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
         while True:
             try:
                 connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self._open.add(connection)
-            threading.Thread(target=self._serve, args=[connection], name="abci", daemon=True).start()
+            except OSError as error:
+                if self._is_closed:
+                    return
+                self._on_trouble(error)  # CometBFT, which goes without us, comes again
+                time.sleep(PAUSE_S)
+                continue
+            thread = threading.Thread(target=self._serve, args=[connection], name="abci", daemon=True)
+            self._open[connection] = thread
+            thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
         rest = b""
@@ -84,5 +101,5 @@ class Server:
             with contextlib.suppress(OSError):
                 connection.sendall(response_bytes(Named("flush"), Failure(str(error))))
         finally:
-            self._open.discard(connection)
+            self._open.pop(connection, None)
             connection.close()

@@ -46,7 +46,7 @@ def test_a_name_lies_under_each_of_its_ancestors(subs: list[str], top: str) -> N
     assert name.top == top and name.is_sub == bool(subs) and str(name) == text
     assert [each.text.count(".") for each in name.ancestry()] == list(range(len(subs), -1, -1))
     assert all(name.is_under(each) for each in name.ancestry())
-    # One that only ends alike; three letters more, so that no hyphens come to the places kept for encoded labels.
+    # One that only ends alike; by three letters, so that no hyphens come to where encoded labels have them.
     if len(top) <= 60:
         assert not Name(f"new{top}").is_under(Name(top)) and not Name(top).is_under(Name(f"new{top}"))
 

@@ -181,7 +181,7 @@ def test_one_address_has_not_all_of_the_places() -> None:
     within(work)
 
 
-#: Sends a request at a path so many times at once, prints the statuses of the first answers, and keeps what waits.
+#: Sends a request so many times at once, prints the statuses of the first answers, and keeps what waits.
 CROWD = """
 import select, socket, sys
 path, request, count, answered = sys.argv[1], sys.argv[2].encode(), int(sys.argv[3]), int(sys.argv[4])
@@ -288,6 +288,7 @@ def test_every_operation_that_waits_says_so() -> None:
         ("GET", "/v1/messages/{id}", "timeout"),
         ("POST", "/v1/ledger/transactions", ALWAYS),
         ("POST", "/v1/ledger/query", ALWAYS),
+        ("GET", "/v1/ledger/blocks/{height}", ALWAYS),
         ("POST", "/v1/ledger/subscribe", ""),
         ("GET", "/api/v1/messages", "timeout"),
         ("POST", "/api/v1/messages", "reply_timeout"),

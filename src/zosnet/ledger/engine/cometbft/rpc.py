@@ -1,8 +1,8 @@
 """Questions to a CometBFT node: JSON-RPC 2.0 over its unix socket. One connection for each thread.
 
-A node that is stopped keeps its socket, and whoever asks waits. So once it let a question's time pass it counts
-as silent until it answers one: clients' questions fail at once meanwhile, and the thread that follows the
-headers goes on asking.
+A node that is stopped keeps its socket, and whoever asks waits. So once it let a question's time pass it
+counts as silent until it answers one: clients' questions fail at once meanwhile, and the thread that follows
+the headers goes on asking.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from zosnet.ledger.client.transport import UnixConnection
 from zosnet.model.errors import HostError, PeerError
 
-__all__ = ["BROADCAST_S", "Refusal", "Rpc", "Silent"]
+__all__ = ["BROADCAST_S", "TIMEOUT_S", "Refusal", "Rpc", "Silent"]
 
 #: It reads answers from its disk: some milliseconds. A guess, for a machine that is busy.
 TIMEOUT_S = 3.0

@@ -23,8 +23,9 @@ from zosnet.ledger.comet.signed import trouble_after
 from zosnet.ledger.encoding import decode
 from zosnet.ledger.engine import embedded
 from zosnet.ledger.engine.database import KEPT_ROOTS, Database
-from zosnet.ledger.engine.embedded import SHORT_BLOCK, Embedded, now_ms
+from zosnet.ledger.engine.embedded import Embedded, now_ms
 from zosnet.ledger.engine.interface import Receipt
+from zosnet.ledger.engine.pace import SHORT_BLOCK
 from zosnet.ledger.engine.store import LIMITS, Limits
 from zosnet.ledger.engine.turns import Turns
 from zosnet.ledger.header import SignedHeader

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.ledger.chain import OPERATOR, genesis_of
-from tests.ledger.test_embedded import Clock, claim, opened, running
+from tests.ledger.embedded import Clock, claim, opened, running
 
 from zosnet.ledger.engine import database, embedded, journal, keeper, recovery, store, wal
 from zosnet.ledger.engine.embedded import Embedded

@@ -13,10 +13,7 @@ from zosnet.ledger.engine.interface import Receipt
 from zosnet.ledger.engine.store import LIMITS, Limits
 from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.signature import Signer
-from zosnet.ledger.transaction import (
-    ClaimDomain,
-    Stamp,
-)
+from zosnet.ledger.transaction import ClaimDomain, Stamp
 from zosnet.ledger.wallet import Wallet
 
 #: A flush every few blocks.

@@ -10,9 +10,7 @@ from tests.ledger.embedded import Clock, claim, opened, running, send
 
 from zosnet.ledger.engine import embedded
 from zosnet.ledger.records import name_key
-from zosnet.ledger.transaction import (
-    ClaimDomain,
-)
+from zosnet.ledger.transaction import ClaimDomain
 from zosnet.model.errors import HostError
 
 

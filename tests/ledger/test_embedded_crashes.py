@@ -18,9 +18,7 @@ from tests.ledger.embedded import SMALL, Clock, blocks_of, claim, opened, runnin
 from zosnet.ledger.engine.embedded import Embedded, now_ms
 from zosnet.ledger.records import account_key
 from zosnet.ledger.replay import replay
-from zosnet.ledger.transaction import (
-    ClaimDomain,
-)
+from zosnet.ledger.transaction import ClaimDomain
 from zosnet.model.errors import HostError
 
 PROJECT = Path(__file__).parents[2]

@@ -13,10 +13,7 @@ from zosnet.ledger.engine.interface import Receipt
 from zosnet.ledger.engine.pace import SHORT_BLOCK
 from zosnet.ledger.engine.turns import Turns
 from zosnet.ledger.signature import Signer
-from zosnet.ledger.transaction import (
-    ClaimDomain,
-    Stamp,
-)
+from zosnet.ledger.transaction import ClaimDomain, Stamp
 from zosnet.ledger.wallet import Wallet
 
 

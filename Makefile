@@ -90,7 +90,7 @@ bench: $(EXT) $(COMET) ## measure against the other overlays (needs iperf3; MYCE
 soak: $(EXT) $(COMET) ## ten minutes of cuts, restarts and garbage
 	@$(AS_ROOT) $(PY) -m zosnet.lab.soak --minutes 10
 	@ZOSNET_LEDGER_OPERATIONS=1000000 $(PY) -m pytest -q tests/ledger/test_model.py -k seeded
-	@ZOSNET_LEDGER_KILLS=200 $(PY) -m pytest -q tests/ledger/test_embedded.py -k kill
+	@ZOSNET_LEDGER_KILLS=200 $(PY) -m pytest -q tests/ledger/test_embedded_crashes.py -k kill
 	@ZOSNET_LEDGER_KILLS=200 $(PY) -m pytest -q tests/ledger/test_comet_kills.py
 
 fuzz: $(ENV) ## coverage-guided fuzzing of every decoder, a minute each (needs cargo-fuzz)

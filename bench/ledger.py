@@ -247,7 +247,7 @@ class Bench:
 
 def _keep(ledger: Embedded, records: dict[bytes, bytes | None]) -> None:
     """A block of records that no transaction made."""
-    newest = ledger._newest
+    newest = ledger._keeper.newest
     assert newest is not None
     root, pages = ledger._tree.update(records)
     before = newest.header
@@ -264,7 +264,7 @@ def _keep(ledger: Embedded, records: dict[bytes, bytes | None]) -> None:
     ledger._store.journal.append(block)
     ledger._store.database.put_state(header.height, block.header.raw, records, pages)
     ledger._tree.settle()
-    ledger._newest = ledger._tip = block.header
+    ledger._keeper.newest = ledger._tip = block.header
 
 
 def main() -> int:

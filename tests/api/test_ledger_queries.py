@@ -1,4 +1,4 @@
-"""Queries by way of the API: they may wait for a block, and are work; nobody else waits for them."""
+"""Queries and blocks by way of the API: they may wait for others, but nobody else waits for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zosnet.api.operation import Call
 from zosnet.api.server import HttpServer, application
 from zosnet.api.sockets import listen_tcp
 from zosnet.lab.fake_node import until
-from zosnet.ledger.engine.interface import Answer, Engine
+from zosnet.ledger.engine.interface import Answer, Block, Engine
 from zosnet.ledger.header import Header, SignedHeader, sign_header
 from zosnet.model.errors import UsageError
 
@@ -28,15 +28,24 @@ HEADER = sign_header(Header(1, bytes(32), 1, 1, bytes(32), bytes(32), bytes(32))
 
 @dataclass
 class Slow:
-    """Its queries wait for the gate. `threads` are those that it was asked in."""
+    """Questions of the kind `slow` wait for the gate. `waiting` are threads in which they do."""
 
+    slow: str = "query"
     gate: threading.Event = field(default_factory=threading.Event)
-    threads: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+
+    def _wait(self, kind: str) -> None:
+        if kind == self.slow:
+            self.waiting.append(threading.current_thread().name)
+            assert self.gate.wait(2 * DEADLINE_S)
 
     def query(self, _: list[bytes], __: int | None = None) -> Answer:
-        self.threads.append(threading.current_thread().name)
-        assert self.gate.wait(2 * DEADLINE_S)
+        self._wait("query")
         return Answer(HEADER, ())
+
+    def block(self, _: int) -> Block:
+        self._wait("block")
+        return Block(HEADER, ())
 
     def headers(self, _: int, __: int) -> list[SignedHeader]:
         return [HEADER]
@@ -45,9 +54,18 @@ class Slow:
         return 1
 
 
-def test_queries_that_wait_keep_no_thread_from_other_questions() -> None:
+QUESTIONS = {
+    "query": ("POST /v1/ledger/query", '{"keys": []}'),
+    "block": ("GET /v1/ledger/blocks/1", ""),
+    "headers": ("GET /v1/ledger/headers", ""),
+    "find": (f"GET /v1/ledger/transactions/{'00' * 32}", ""),
+}
+
+
+@pytest.mark.parametrize("slow", ["query", "block"])
+def test_what_waits_keeps_no_thread_from_other_questions(slow: str) -> None:
     async def work() -> None:
-        engine, limits, listener = Slow(), Limits(), listen_tcp("127.0.0.1", 0, "the test")
+        engine, limits, listener = Slow(slow), Limits(), listen_tcp("127.0.0.1", 0, "the test")
         server = HttpServer(application(OPERATIONS, engine, limits), listener, limits)
         serving = asyncio.create_task(server.serve_until_stopped())
         await server.accepting.wait()
@@ -63,11 +81,12 @@ def test_queries_that_wait_keep_no_thread_from_other_questions() -> None:
 
         try:
             async with asyncio.timeout(DEADLINE_S):
-                waiting = [await ask("POST /v1/ledger/query", '{"keys": []}') for _ in range(MANY)]
+                waiting = [await ask(*QUESTIONS[slow]) for _ in range(MANY)]
                 await until(lambda: len(server.server_state.tasks) == MANY, within=DEADLINE_S)
-                await until(lambda: bool(engine.threads), within=DEADLINE_S)
-                for line in ("GET /v1/ledger/headers", f"GET /v1/ledger/transactions/{'00' * 32}"):
-                    assert (await (await ask(line)).answer()).status == 200
+                await until(lambda: bool(engine.waiting), within=DEADLINE_S)
+                for kind, question in QUESTIONS.items():
+                    if kind != slow:
+                        assert (await (await ask(*question)).answer()).status == 200
                 engine.gate.set()
                 assert {(await each.answer()).status for each in waiting} == {200}
         finally:

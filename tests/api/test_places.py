@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +23,7 @@ from zosnet.api.connection import Limits
 from zosnet.api.operation import ALWAYS, Call, Operation, Query
 from zosnet.api.places import Crowded, Places, source_of
 from zosnet.api.server import HttpServer, application
-from zosnet.api.sockets import listen_tcp
+from zosnet.api.sockets import listen_tcp, listen_unix, program_of
 from zosnet.lab.fake_node import until
 
 DEADLINE_S = 30.0
@@ -101,12 +106,14 @@ class Client:
 class House:
     service: Service
     server: HttpServer
-    port: int
+    place: int | str
     clients: list[Client] = field(default_factory=list)
 
     async def ask(self, request: bytes, host: str = "127.0.0.1") -> Client:
-        streams = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(host, 0))
-        client = Client(streams)
+        if isinstance(self.place, str):
+            client = Client(await asyncio.open_unix_connection(self.place))
+        else:
+            client = Client(await asyncio.open_connection("127.0.0.1", self.place, local_addr=(host, 0)))
         self.clients.append(client)
         client.send(request)
         return client
@@ -121,11 +128,14 @@ class House:
         return found
 
 
-def within(work: Callable[[House], Awaitable[None]], limits: Limits = SMALL) -> None:
+def within(
+    work: Callable[[House], Awaitable[None]], limits: Limits = SMALL, path: Path | None = None
+) -> None:
     async def run() -> None:
-        service, listener = Service(), listen_tcp("127.0.0.1", 0, "the test")
+        service = Service()
+        listener = listen_unix(path) if path else listen_tcp("127.0.0.1", 0, "the test")
         server = HttpServer(application(OPERATIONS, service, limits), listener, limits)
-        house = House(service, server, listener.getsockname()[1])
+        house = House(service, server, str(path) if path else listener.getsockname()[1])
         serving = asyncio.create_task(server.serve_until_stopped())
         await server.accepting.wait()
         try:
@@ -169,6 +179,54 @@ def test_one_address_has_not_all_of_the_places() -> None:
         assert [(await each.answer()).status for each in other] == [200, 200]
 
     within(work)
+
+
+#: Sends a request so many times at once, prints the statuses of the first answers, and keeps what waits.
+CROWD = """
+import select, socket, sys
+path, request, count, answered = sys.argv[1], sys.argv[2].encode(), int(sys.argv[3]), int(sys.argv[4])
+held = []
+for _ in range(count):
+    held.append(socket.socket(socket.AF_UNIX))
+    held[-1].connect(path)
+    held[-1].sendall(request)
+while answered:
+    for each in select.select(held, [], [])[0]:
+        print(each.recv(100).split()[1].decode(), flush=True)
+        held.remove(each)
+        answered -= 1
+sys.stdin.read()
+"""
+
+
+def test_one_program_of_this_machine_has_not_all_of_the_places(tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+
+    async def work(house: House) -> None:
+        crowd = await asyncio.create_subprocess_exec(
+            *[sys.executable, "-c", CROWD, str(path), RECEIPT.decode(), "6", "2"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        try:
+            assert crowd.stdout is not None
+            assert [int(await crowd.stdout.readline()) for _ in range(2)] == [429, 429]
+            other = await house.waiting(RECEIPT, STREAM)
+            assert (await (await house.ask(WAIT)).answer()).status == 503
+            house.service.door.set()
+            assert [(await each.answer()).status for each in other] == [200, 200]
+        finally:
+            crowd.kill()
+            await crowd.wait()
+
+    within(work, path=path)
+
+
+def test_a_program_is_known_by_its_number() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        assert program_of(ours) == f"process {os.getpid()}"
+    assert program_of(ours) == ""
 
 
 @pytest.mark.parametrize("request_", [WAIT, RECEIPT, STREAM])
@@ -230,6 +288,7 @@ def test_every_operation_that_waits_says_so() -> None:
         ("GET", "/v1/messages/{id}", "timeout"),
         ("POST", "/v1/ledger/transactions", ALWAYS),
         ("POST", "/v1/ledger/query", ALWAYS),
+        ("GET", "/v1/ledger/blocks/{height}", ALWAYS),
         ("POST", "/v1/ledger/subscribe", ""),
         ("GET", "/api/v1/messages", "timeout"),
         ("POST", "/api/v1/messages", "reply_timeout"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from tests.ledger.chain import OPERATOR, genesis_of
-from tests.ledger.test_comet_application import Driver
+from tests.ledger.comet_driver import Driver
 
 from zosnet.ledger.comet import abci
 from zosnet.ledger.comet.envelope import pack

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.ledger.chain import genesis_of
-from tests.ledger.test_comet_application import Driver
+from tests.ledger.comet_driver import Driver
 
 from zosnet._core import verify_signatures
 from zosnet.ledger import signature

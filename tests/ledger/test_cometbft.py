@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -19,6 +21,7 @@ from zosnet.ledger.client.desk import Desk
 from zosnet.ledger.client.follower import STALE_MS, Follower
 from zosnet.ledger.comet.signed import trouble_of
 from zosnet.ledger.engine.cometbft.home import Timing
+from zosnet.ledger.engine.cometbft.rpc import TIMEOUT_S
 from zosnet.ledger.engine.interface import Receipt
 from zosnet.ledger.records import name_key
 from zosnet.ledger.replay import replay
@@ -112,6 +115,25 @@ def test_a_change_is_heard_of_at_once(four: Cluster) -> None:
     assert wallet.nonce == 1
     # The bar is a second on a quiet machine; here it must be far below the wait for an idle block's proof.
     assert heard and heard[0] - done < 5
+
+
+def test_a_cometbft_that_is_stopped_shows_in_the_status_and_goes_on(four: Cluster) -> None:
+    node = four.nodes[3]
+    assert node.process is not None
+    children = Path(f"/proc/{node.process.pid}/task").glob("*/children")
+    (pid,) = [int(pid) for each in children for pid in each.read_text().split()]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        four.wait("trouble", lambda: "CometBFT doesn't answer" in node.status["trouble"])
+        began = time.monotonic()
+        for _ in range(20):
+            with pytest.raises(HostError, match="CometBFT doesn't answer"):
+                node.way.block(1)
+        assert time.monotonic() - began < TIMEOUT_S  # nobody asked it
+        assert node.way.headers(1, 1)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    four.wait("no trouble", lambda: node.way.block(1) and not node.status["trouble"])
 
 
 def test_blocks_come_when_idle_and_time_is_never_old(four: Cluster) -> None:

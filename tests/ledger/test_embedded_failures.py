@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from tests.ledger.chain import OPERATOR, genesis_of
-from tests.ledger.test_embedded import Clock, claim, opened, running
+from tests.ledger.embedded import Clock, claim, opened, running
 
-from zosnet.ledger.engine import database, embedded, journal, recovery, store, wal
+from zosnet.ledger.engine import database, embedded, journal, keeper, recovery, store, wal
 from zosnet.ledger.engine.embedded import Embedded
 from zosnet.ledger.engine.store import Limits
 from zosnet.model.errors import HostError
@@ -126,10 +126,10 @@ def test_a_disk_that_refuses_at_any_step_leaves_nothing_open(
 
 STEPS = [
     *((embedded, name) for name in ("Store", "kept_genesis", "BatchVerifier", "Ahead", "Machine", "Tree")),
-    *((embedded, name) for name in ("recover", "Watch", "lock", "Turns", "ThreadPoolExecutor")),
+    *((embedded, name) for name in ("recover", "Watch", "lock", "Turns", "Pace", "Keeper")),
     *((store, name) for name in ("Database", "Journal", "Snapshot", "ThreadPoolExecutor")),
     *((module, "Tidier") for module in (database, journal)),
-    (wal, "ThreadPoolExecutor"),
+    *((module, "ThreadPoolExecutor") for module in (keeper, wal)),
 ]
 
 

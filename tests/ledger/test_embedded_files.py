@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.ledger.chain import OPERATOR, genesis_of
-from tests.ledger.test_embedded import SMALL, Clock, claim, opened, running
+from tests.ledger.embedded import SMALL, Clock, claim, opened, running
 
 from zosnet.ledger.engine.embedded import Embedded
 from zosnet.model.errors import HostError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.ledger.chain import OPERATOR, START
-from tests.ledger.test_embedded import Clock, opened, running
+from tests.ledger.embedded import Clock, opened, running
 
 from zosnet.ledger.client import follower as following
 from zosnet.ledger.client.desk import Desk, NotDone

@@ -9,11 +9,14 @@ house the connection that waits for its client, and whose time is up first, make
 from __future__ import annotations
 
 import asyncio
+import socket
 from dataclasses import dataclass
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from zosnet.api.sockets import program_of
 
 __all__ = ["Connection", "Limits"]
 
@@ -40,7 +43,7 @@ class Limits:
 
     @property
     def waiting_each(self) -> int:
-        """Of one remote address."""
+        """Of one remote address, or of one local program."""
         return self.waiting * 3 // 4
 
 
@@ -56,8 +59,11 @@ class Connection(H11Protocol):
         self._is_cut = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """As uvicorn's. The first request's time begins."""
+        """As uvicorn's, which knows clients by their address. The first request's time begins."""
         super().connection_made(transport)
+        ours = transport.get_extra_info("socket")
+        if self.client is None and ours.family == socket.AF_UNIX and (program := program_of(ours)):
+            self.client = program, 0
         # So that `pause_writing` tells of every byte that isn't read.
         transport.set_write_buffer_limits(high=0)
         self._follow()

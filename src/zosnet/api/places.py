@@ -1,7 +1,8 @@
 """How many may wait for this node at a time, so that who wants an answer at once finds a free connection.
 
 A request that waits (for a message, a receipt, the next block) holds its connection for as long as it takes.
-So only a part of a socket's connections may be held like that, and by one remote address a part of those.
+So only a part of a socket's connections may be held like that, and a part of those by one remote address, or
+by one program of this machine.
 
 No I/O: for one thread at a time.
 """
@@ -44,7 +45,7 @@ class Places:
     def held(self, source: str) -> Iterator[None]:
         """Have a place; of the source "" there may be any number. Raises Crowded where there is none."""
         if source and self._used.get(source, 0) >= self._most_each:
-            raise Crowded(429, "too many requests of this address wait for an answer already")
+            raise Crowded(429, "too many requests of this address or program wait for an answer already")
         if len(self) >= self._most:
             raise Crowded(503, "too many requests wait for an answer already")
         self._used[source] += 1
@@ -57,7 +58,7 @@ class Places:
 
 
 def source_of(host: str | None) -> str:
-    """Whose places a client at this address uses; "" on a unix socket, where all are of this machine."""
+    """Whose places a client uses: that of an address, or a program by its own name; "" where it has none."""
     if not host:
         return ""
     try:

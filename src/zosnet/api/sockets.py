@@ -11,15 +11,18 @@ import errno
 import os
 import socket
 import stat
+import struct
 from pathlib import Path
 
 from zosnet.model.errors import HostError, UsageError
 
-__all__ = ["listen_tcp", "listen_unix", "remove_unix"]
+__all__ = ["listen_tcp", "listen_unix", "program_of", "remove_unix"]
 
 # sun_path has 108 bytes with the final zero (unix(7)).
 LONGEST_PATH = 107
 BACKLOG = 64
+# struct ucred (unix(7)): pid, uid, gid.
+CREDENTIALS = struct.Struct("iII")
 
 
 def listen_unix(path: Path) -> socket.socket:
@@ -90,6 +93,19 @@ def remove_unix(path: Path, inode: int) -> None:
     with contextlib.suppress(OSError):
         if path.lstat().st_ino == inode:
             path.unlink()
+
+
+def program_of(connection: socket.socket) -> str:
+    """Who connected to a unix socket, as the kernel noted it then: "process 12", "" where it isn't known.
+
+    Processes of another pid namespace have no number here, so there it is their user.
+    """
+    try:
+        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    except OSError:  # the client has left
+        return ""
+    pid, uid, _ = CREDENTIALS.unpack(raw)
+    return f"process {pid}" if pid else f"user {uid}"
 
 
 def listen_tcp(host: str, port: int, what: str) -> socket.socket:

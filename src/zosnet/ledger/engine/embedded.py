@@ -1,10 +1,10 @@
 """The embedded engine: one process, one operator's key, one directory.
 
-    submit ─→ [turns] ─→ judge: rules, tree, header ─→ keep: disk, then receipts and events
+    submit ─→ [turns, pace] ─→ judge: rules, tree, header ─→ keeper: disk, then receipts and events
 
-Judging and keeping are a thread each, so that the next block is judged while one is written. A block comes of
-what is pending as soon as something is, and an empty one when nothing has been for a while; what arrives
-meanwhile shares the next one's commit. Nobody is told of a block before it is on disk.
+Judging, which is here, and keeping are a thread each, so that the next block is judged while one is written.
+A block comes of what is pending as soon as something is, and an empty one when nothing has been for a while;
+what arrives meanwhile shares the next one's commit. Nobody is told of a block before it is on disk.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
@@ -25,11 +25,13 @@ from zosnet.ledger.engine.clock import Watch, now_ms, steady_ms
 from zosnet.ledger.engine.database import KEPT_ROOTS
 from zosnet.ledger.engine.events import Events
 from zosnet.ledger.engine.home import kept_genesis
-from zosnet.ledger.engine.interface import Answer, Block, Event, Receipt, Status
+from zosnet.ledger.engine.interface import Answer, Block, Receipt, Status
+from zosnet.ledger.engine.keeper import Keeper
 from zosnet.ledger.engine.lock import lock
+from zosnet.ledger.engine.pace import Pace
 from zosnet.ledger.engine.recovery import damaged, recover
 from zosnet.ledger.engine.store import LIMITS, Limits, Store
-from zosnet.ledger.engine.turns import PAUSE_S, PORTION, SMALL, Envelope, Turns, Waiting
+from zosnet.ledger.engine.turns import PAUSE_S, PORTION, Envelope, Turns, Waiting
 from zosnet.ledger.genesis import Genesis
 from zosnet.ledger.header import Header, SignedHeader, sign_header, transactions_hash
 from zosnet.ledger.signature import Signer
@@ -45,15 +47,6 @@ __all__ = ["Embedded", "now_ms"]
 IDLE_S = 4.0
 #: The clock is looked at this often, so that a step back shows in the status and not only at the next block.
 LOOK_S = 1.0
-#: So many transactions are judged for one block. Where envelopes of a few come, somebody waits for each: for
-#: so long after the last of them blocks are short, and have small or large envelopes' transactions, not both.
-#: Measured, as what follows: see docs/benchmarks.md.
-LONG_BLOCK, SHORT_BLOCK, LARGE_SHARE = 400, 8, 2
-SHORT_FOR_S = 0.25
-#: Then large envelopes rest so many times as long as they are worked on: others find the cores free.
-REST = 4.0
-#: And if they have rested so much longer, their turn comes whoever waits. A guess.
-OVERDUE_S = 0.05
 MOST_QUERIED = 1000
 
 #: Of the state, in memory besides what isn't on disk: the tree's upper levels, and accounts that are busy.
@@ -82,15 +75,12 @@ class Embedded:
         idle_s: float = IDLE_S,
         limits: Limits = LIMITS,
     ) -> None:
-        self._clock, self._hook, self._idle_s = clock, hook, idle_s
+        self._clock, self._idle_s = clock, idle_s
         self._directory, self._operator = directory, operator
         self._turns = Turns()
-        self._short_until = self._rests_until = 0.0
+        self._pace = Pace(time.monotonic)
         self._wake = threading.Condition()
-        self._subscribers: set[Events] = set()
-        self._trouble = ""
         self._is_stopping = False
-        self._keeper = ThreadPoolExecutor(1, "ledger-keeper")
         self._flight: Future[None] | None = None
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         with ExitStack() as opened:
@@ -104,11 +94,12 @@ class Embedded:
                 self._ahead = Ahead(self._store)
                 self._machine = Machine(self.genesis, self._ahead, self.verifier, cache=RECORDS)
                 self._tree = Tree(self._ahead.page, fold=fold_page, cache=PAGES)
-                self._newest = recover(self._store, self._machine, self._tree)
+                newest = recover(self._store, self._machine, self._tree)
             except (sqlite3.Error, Malformed) as error:
                 raise damaged(directory, error) from None
-            self._tip = self._newest  # the last that is signed, on disk or on its way there
-            self._watch = Watch(clock, steady, 0 if self._newest is None else self._newest.header.time_ms)
+            self._keeper = Keeper(self._store, newest, hook)
+            self._tip = newest  # the last that is signed, on disk or on its way there
+            self._watch = Watch(clock, steady, 0 if newest is None else newest.header.time_ms)
             self._opened = opened.pop_all()
             self._opened.callback(self._store.close)
 
@@ -124,9 +115,9 @@ class Embedded:
                 self._land()
             except (HostError, sqlite3.Error, Malformed) as error:
                 trouble = error if isinstance(error, HostError) else damaged(self._directory, error)
-                if self._newest is None:
+                if self._keeper.newest is None:
                     raise trouble from None
-                self._trouble = str(trouble)  # what there is can be read all the same
+                self._keeper.trouble = str(trouble)  # what there is can be read all the same
             self._thread.start()
             failed.pop_all()
         return self
@@ -141,11 +132,9 @@ class Embedded:
             self._wake.notify()
         if self._thread.is_alive():
             self._thread.join()
-        self._keeper.shutdown()
+        self._keeper.close()
         for envelope in self._turns.clear():
             envelope.fail(HostError("the ledger is stopping"))
-        for each in list(self._subscribers):
-            each.close()
         self._opened.close()
 
     # What anybody may want: see `interface.Engine`.
@@ -164,10 +153,9 @@ class Embedded:
                     envelope.fail(HostError("the ledger is stopping"))
                     break
                 evicted = self._turns.add(envelope, transactions[first : first + PORTION], first)
-                if len(transactions) <= SMALL:
-                    self._short_until = time.monotonic() + SHORT_FOR_S
+                self._pace.arrived(len(transactions))
                 if evicted:
-                    self._keeper.submit(self._acknowledge, [(each, BUSY) for each in evicted])
+                    self._keeper.acknowledge([(each, BUSY) for each in evicted])
                 self._wake.notify()
         return envelope.future
 
@@ -179,20 +167,18 @@ class Embedded:
 
     def subscribe(self, notify: Callable[[], None] = lambda: None) -> Events:
         """Hear of each block from now on; `notify` is called, by another thread, when there is news."""
-        events = Events(self._subscribers.discard, notify)
-        self._subscribers.add(events)
-        return events
+        return self._keeper.subscribe(notify)
 
     def status(self) -> Status:
         """How it is."""
-        newest = self._newest
+        newest = self._keeper.newest
         assert newest is not None
         header = newest.header
         return Status(
             engine="embedded", chain=header.chain, height=header.height, time_ms=header.time_ms,
             age_ms=self._clock() - header.time_ms, root=header.root, pending=len(self._turns),
-            subscribers=len(self._subscribers), oldest_root=max(1, header.height - KEPT_ROOTS + 1),
-            trouble=self._trouble,
+            subscribers=self._keeper.subscribers, oldest_root=max(1, header.height - KEPT_ROOTS + 1),
+            trouble=self._keeper.trouble,
         )  # fmt: skip
 
     def headers(self, start: int, limit: int) -> list[SignedHeader]:
@@ -221,7 +207,7 @@ class Embedded:
                 if (self._has_work() or is_due) and self._make_block(allow_empty=is_due):
                     due = time.monotonic() + self._idle_s
             except Exception as error:
-                self._trouble = str(error)
+                self._keeper.trouble = str(error)
                 # Not at once again: what was refused now is refused a moment later too.
                 due = time.monotonic() + min(LOOK_S, self._idle_s)
                 self._refuse_all(error)
@@ -230,7 +216,7 @@ class Embedded:
         """Until there is something to do, or to look at the clock. False when all is to end."""
         with self._wake:
             now = time.monotonic()
-            until = min(due, now + LOOK_S, self._rests_until if self._rests_until > now else due)
+            until = min(due, now + LOOK_S, self._pace.rests_until if self._pace.rests_until > now else due)
             while not (self._has_work() or self._is_stopping or self._has_landed()):
                 if (left := until - time.monotonic()) <= 0:
                     break
@@ -238,15 +224,11 @@ class Embedded:
             return not self._is_stopping
 
     def _has_work(self) -> bool:
-        return self._turns.has_small if self._is_held_back() else bool(self._turns)
+        return self._pace.has_work(self._turns, is_kept=self._is_kept)
 
-    def _is_held_back(self) -> bool:
-        """Whether large envelopes wait: they have had their share, or somebody's block is being kept."""
-        is_kept = self._flight is None or self._flight.done()
-        return self._is_short() and not (is_kept and time.monotonic() >= self._rests_until)
-
-    def _is_short(self) -> bool:
-        return time.monotonic() < self._short_until
+    @property
+    def _is_kept(self) -> bool:
+        return self._flight is None or self._flight.done()
 
     def _has_landed(self) -> bool:
         return self._flight is not None and self._flight.done()
@@ -262,7 +244,7 @@ class Embedded:
             self._ahead.records, self._ahead.pages = {}, {}
             self._machine.forget()
             self._tree.forget()
-            self._tip = self._newest
+            self._tip = self._keeper.newest
             raise
 
     def _refuse_all(self, error: Exception) -> None:
@@ -282,7 +264,7 @@ class Embedded:
             done, receipts = self._judge(place.height, taken)
             if not done and not allow_empty:
                 self._machine.abandon()
-                self._keeper.submit(self._acknowledge, receipts)
+                self._keeper.acknowledge(receipts)
                 return False
             made = self._seal(place, done, receipts)
             self._land()
@@ -295,14 +277,12 @@ class Embedded:
                 raise HostError(str(error), remedy="install a newer zosnet") from None
             raise
         finally:
-            if any(one.envelope.size > SMALL for one in taken):
-                now = time.monotonic()
-                self._rests_until = now + REST * (now - began)
+            self._pace.worked(taken, began)
         self._machine.settle()
         self._tree.settle()
         self._ahead.records, self._ahead.pages = made.records, made.pages
         self._tip = made.block.header
-        self._flight = self._keeper.submit(self._keep, made)
+        self._flight = self._keeper.keep(made)
         self._flight.add_done_callback(self._tell_judge)
         return True
 
@@ -354,15 +334,7 @@ class Embedded:
     def _portion(self, judged: int) -> list[Waiting]:
         """Who is next, as long as the block isn't long enough."""
         with self._wake:
-            if not self._is_short():
-                return self._turns.take_many(min(LONG_BLOCK - judged, PORTION))
-            if judged:
-                return []
-            few = self._turns.take_many(SHORT_BLOCK, only_small=True)
-            is_overdue = time.monotonic() > self._rests_until + OVERDUE_S
-            if self._is_held_back() or (few and not is_overdue):
-                return few
-            return few + self._turns.take_many(LARGE_SHARE)
+            return self._pace.portion(self._turns, judged, is_kept=self._is_kept)
 
     def _parsed(
         self, portion: list[Waiting], receipts: list[tuple[Waiting, Receipt]]
@@ -387,29 +359,3 @@ class Embedded:
             time.sleep(0.001)
             now = self._watch.read()
         return Place(before.height + 1, now, before.hash)
-
-    # The thread that keeps.
-
-    def _keep(self, made: Made) -> None:
-        """Put a block on disk, and tell. It counts if it is there, even though its commit failed."""
-        header, change = made.block.header, made.change
-        try:
-            self._store.add(made.block, change)
-        except Exception as error:
-            if not self._store.has(header):
-                self._trouble = str(error)
-                for one, _ in made.receipts:
-                    one.envelope.fail(error)
-                raise
-            self._store.remember(change)
-        self._newest, self._trouble = header, ""
-        self._acknowledge(made.receipts)
-        event = Event(header, tuple(made.records))
-        for each in list(self._subscribers):
-            each.put(event)
-
-    def _acknowledge(self, receipts: list[tuple[Waiting, Receipt]]) -> None:
-        if receipts:
-            self._hook("before-acknowledgement")
-        for one, receipt in receipts:
-            one.envelope.settle(one.index, receipt)

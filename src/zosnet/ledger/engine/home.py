@@ -1,4 +1,4 @@
-"""What an embedded ledger's directory is for: one operator, one genesis for ever."""
+"""What a ledger's directory is for: one engine, one genesis for ever."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.signature import Signer
 from zosnet.model.errors import HostError
 
-__all__ = ["kept_genesis"]
+__all__ = ["check_genesis", "kept_genesis"]
 
 
 def kept_genesis(
     database: Database, given: Genesis | None, operator: Signer, newest: SignedHeader | None
 ) -> Genesis:
-    """What the ledger there starts from: what is given, where it is new. Raises HostError for another.
+    """What the embedded ledger there starts from: what is given, where it is new; HostError for another.
 
     `newest` is the last block that is there: without a state it may still be that of what is given.
     """
@@ -38,3 +38,15 @@ def kept_genesis(
     if kept.operators != (operator.public,):
         raise HostError("the ledger here is of another operator", remedy="use the key that it was made with")
     return kept
+
+
+def check_genesis(database: Database, genesis: Genesis, operator: Signer) -> None:
+    """Keep what a ledger of several operators starts from. Raises HostError where there is another ledger."""
+    if operator.public not in genesis.operators:
+        raise HostError("this key is none of the ledger's operators'", remedy="use the key it was made for")
+    kept = database.meta("genesis")
+    if kept is None:
+        database.set_meta("engine", b"cometbft")
+        database.set_meta("genesis", encode(genesis))
+    elif kept != encode(genesis) or database.meta("engine") != b"cometbft":
+        raise HostError("there is another ledger here", remedy="name another directory")

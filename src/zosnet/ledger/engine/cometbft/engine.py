@@ -22,17 +22,18 @@ from zosnet.ledger.client.comet import fetch
 from zosnet.ledger.comet.abci import Misbehavior
 from zosnet.ledger.comet.envelope import pack
 from zosnet.ledger.comet.signed import chain_name
-from zosnet.ledger.encoding import Malformed, encode
+from zosnet.ledger.encoding import Malformed
 from zosnet.ledger.engine.cometbft.application import Application, Done
 from zosnet.ledger.engine.cometbft.front import BUSY, Front
 from zosnet.ledger.engine.cometbft.headers import Headers
 from zosnet.ledger.engine.cometbft.home import Home
 from zosnet.ledger.engine.cometbft.process import Supervisor
-from zosnet.ledger.engine.cometbft.rpc import Rpc
+from zosnet.ledger.engine.cometbft.rpc import BROADCAST_S, Rpc, Silent
 from zosnet.ledger.engine.cometbft.server import Server
 from zosnet.ledger.engine.database import KEPT_ROOTS, Database, Snapshot
 from zosnet.ledger.engine.embedded import MOST_QUERIED, now_ms
 from zosnet.ledger.engine.events import Events
+from zosnet.ledger.engine.home import check_genesis
 from zosnet.ledger.engine.interface import Answer, Block, Event, Receipt, Status
 from zosnet.ledger.engine.lock import lock
 from zosnet.ledger.engine.recovery import damaged
@@ -50,6 +51,8 @@ GIVE_UP_S = 25.0
 #: it doesn't come those that ask later wait no more: each of them has a thread meanwhile.
 PROOF_S = 3.0
 CHECK_S = 0.5
+#: While no header comes CometBFT is asked this often whether it answers. A guess.
+PULSE_S = 1.0
 #: Of the connection that writes and of the one that answers: a validator is to need at most 200 MB, and
 #: CometBFT takes a third of that.
 CACHE_MB = 12
@@ -74,7 +77,7 @@ class Comet:
         self.genesis, self.home = home.genesis, home
         self._clock = clock
         self._reading = threading.Lock()
-        self._rpc = Rpc(home.rpc)
+        self._rpc, self._sender_rpc = Rpc(home.rpc), Rpc(home.rpc, BROADCAST_S)
         self._supervisor = Supervisor(program, home.directory, home.rpc, self._on_end)
         self._front = Front(time.monotonic)
         self._wake = threading.Condition()  # guards the front
@@ -94,7 +97,7 @@ class Comet:
             opened.enter_context(closing(lock(directory)))
             try:
                 self._database = opened.enter_context(closing(Database(path, hook, cache_mb=CACHE_MB)))
-                _check_genesis(self._database, home)
+                check_genesis(self._database, home.genesis, home.operator)
                 self.application = Application(
                     home.genesis,
                     self._database,
@@ -218,6 +221,8 @@ class Comet:
         time_ms = newest.header.time_ms if newest else self.genesis.time_ms
         age_ms = self._clock() - time_ms
         stalled = "" if age_ms < STALLED_MS else "no block comes: are more than 2/3 of the operators there?"
+        if self._rpc.is_silent:
+            stalled = Silent().message
         return Status(
             engine="cometbft", chain=self.genesis.chain, height=height, time_ms=time_ms,
             age_ms=age_ms, root=newest.header.root if newest else self.application.kept.root,
@@ -309,14 +314,16 @@ class Comet:
     def _broadcast(self, good: list[SignedTransaction], envelope: bytes) -> None:
         self.application.mempool.expect(envelope)
         ends = time.monotonic() + GIVE_UP_S / 2
+        is_there = False  # perhaps: one that let the time pass may have it, and go on one day
         while not self._is_stopping:
             try:
-                refusal = self._rpc.broadcast(envelope)
+                refusal = self._sender_rpc.broadcast(envelope)
             except HostError as error:
+                is_there |= isinstance(error, Silent)
                 if time.monotonic() < ends:  # it is starting again, perhaps
                     time.sleep(0.1)
                     continue
-                refusal = error.message
+                refusal = "" if is_there else error.message
             except Exception as error:
                 refusal = str(error)
             if refusal and _IN_CACHE not in refusal:
@@ -358,9 +365,16 @@ class Comet:
     # The thread that follows the headers.
 
     def _follow(self) -> None:
+        pulse_due = 0.0
         while not self._is_stopping:
             try:
-                self._catch_up()
+                if self._catch_up():
+                    pulse_due = time.monotonic() + PULSE_S
+                elif time.monotonic() >= pulse_due:
+                    self._rpc.pulse()
+                    pulse_due = time.monotonic() + PULSE_S
+            except Silent:
+                pass  # the status says so
             except Exception as error:
                 if not self._trouble and not self._is_stopping:
                     self._trouble = str(error)
@@ -375,11 +389,12 @@ class Comet:
                 if self._committed <= self._headers.top() and not self._is_stopping:
                     self._wake.wait(CHECK_S)
 
-    def _catch_up(self) -> None:
-        """Fetch the headers up to the last block that is kept."""
-        for height in range(self._headers.top() + 1, self._committed + 1):
+    def _catch_up(self) -> bool:
+        """Fetch the headers up to the last block that is kept; False where there are no more."""
+        heights = range(self._headers.top() + 1, self._committed + 1)
+        for height in heights:
             if self._is_stopping:
-                return
+                break
             block = fetch(self._rpc, height)
             with self._proven:
                 signed = self._headers.put(block)
@@ -388,14 +403,4 @@ class Comet:
             event = Event(signed, self._changed.get(height - 1, ()))
             for each in list(self._subscribers):
                 each.put(event)
-
-
-def _check_genesis(database: Database, home: Home) -> None:
-    if home.operator.public not in home.genesis.operators:
-        raise HostError("this key is none of the ledger's operators'", remedy="use the key it was made for")
-    kept = database.meta("genesis")
-    if kept is None:
-        database.set_meta("engine", b"cometbft")
-        database.set_meta("genesis", encode(home.genesis))
-    elif kept != encode(home.genesis) or database.meta("engine") != b"cometbft":
-        raise HostError("there is another ledger here", remedy="name another directory")
+        return bool(heights)

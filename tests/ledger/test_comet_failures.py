@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
-import os
 import shutil
 import socket
 import sqlite3
@@ -15,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.ledger.chain import OPERATOR, genesis_of
-from tests.ledger.test_embedded_failures import Disk, Left
+from tests.ledger.left import Left, descriptors, fail_at, refuse_at_each_step
 
 from zosnet.ledger.comet import abci
 from zosnet.ledger.engine import database, wal
@@ -29,15 +27,7 @@ from zosnet.model.errors import HostError
 
 def sockets() -> set[str]:
     """Those that this process has open."""
-    found = set()
-    for each in os.listdir("/proc/self/fd"):  # noqa: PTH208
-        try:
-            target = os.readlink(f"/proc/self/fd/{each}")  # noqa: PTH115
-        except OSError:  # that of the listing itself
-            continue
-        if target.startswith("socket:"):
-            found.add(target)
-    return found
+    return set(descriptors("socket:"))
 
 
 class LeftOfNode(Left):
@@ -75,25 +65,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_disk_that_refuses_at_any_step_leaves_nothing_open(
     tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch, *, is_new: bool
 ) -> None:
-    real, failures, passed = sqlite3.connect, 0, 0
-    for number in itertools.count(1):
-        directory = tmp_path / str(number)
-        if not is_new:
-            shutil.copytree(kept, directory)
-        left, disk = LeftOfNode(directory), Disk(number)
-        with monkeypatch.context() as broken:
-            broken.setattr(sqlite3, "connect", disk.connect(real))
-            try:
-                open_(directory).close()
-            except HostError as error:  # held: what it refers to isn't collected
-                failures += 1
-                assert error.remedy and left() == ([], []), f"call {number}: {error}"
-            else:
-                assert left() == ([], []), f"call {number}"
-                passed += 1
-        if passed and disk.left > 0:
-            break
-    assert failures > 20
+    before = None if is_new else kept
+    refuse_at_each_step(tmp_path, before, monkeypatch, lambda each: open_(each).close(), LeftOfNode)
 
 
 STEPS = [
@@ -112,17 +85,9 @@ STEPS = [
 def test_what_fails_while_it_is_opened_leaves_nothing_open(
     tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch, step: tuple[Any, str], error: BaseException
 ) -> None:
-    shutil.copytree(kept, tmp_path / "node")
     left = LeftOfNode(tmp_path)
-
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    with monkeypatch.context() as broken:
-        broken.setattr(*step, fail)
-        with pytest.raises(type(error)) as held:
-            open_(tmp_path / "node")
-    assert held.value is error and left() == ([], [])
+    shutil.copytree(kept, tmp_path / "node")
+    fail_at(step, error, monkeypatch, lambda: open_(tmp_path / "node"), left)
     open_(tmp_path / "node").close()
     assert left() == ([], [])
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import shutil
 import sqlite3
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.ledger.chain import OPERATOR, genesis_of
 from tests.ledger.embedded import Clock, claim, opened, running
+from tests.ledger.left import Left, fail_at, refuse_at_each_step
 
 from zosnet.ledger.engine import database, embedded, journal, keeper, recovery, store, wal
 from zosnet.ledger.engine.embedded import Embedded
@@ -22,30 +19,6 @@ from zosnet.model.errors import HostError
 
 #: While a ledger is recovered, changes are flushed and the log is worked in, by threads.
 TINY = Limits(rows=6, blocks=2)
-
-
-def descriptors(directory: Path) -> list[str]:
-    """Files under it that this process has open."""
-    found = []
-    for each in os.listdir("/proc/self/fd"):  # noqa: PTH208
-        try:
-            target = os.readlink(f"/proc/self/fd/{each}")  # noqa: PTH115
-        except OSError:  # that of the listing itself
-            continue
-        if target.startswith(f"{directory}/"):
-            found.append(target)
-    return found
-
-
-class Left:
-    """What is there now that wasn't when this was made."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory, self._threads = directory, set(threading.enumerate())
-
-    def __call__(self) -> tuple[list[str], list[str]]:
-        threads = [each.name for each in threading.enumerate() if each not in self._threads]
-        return threads, descriptors(self._directory)
 
 
 @pytest.fixture(scope="module")
@@ -69,59 +42,12 @@ def open_(directory: Path) -> Embedded:
     )
 
 
-class Disk:
-    """SQLite's connections, of which the `number`-th call fails."""
-
-    def __init__(self, number: int) -> None:
-        self.left = number
-
-    def call(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise sqlite3.OperationalError("database or disk is full")
-
-    def connect(self, real: Callable[..., sqlite3.Connection]) -> Callable[..., sqlite3.Connection]:
-        disk = self
-
-        class Connection(sqlite3.Connection):
-            def execute(self, *args: Any) -> sqlite3.Cursor:
-                disk.call()
-                return super().execute(*args)
-
-            def executescript(self, *args: Any) -> sqlite3.Cursor:
-                disk.call()
-                return super().executescript(*args)
-
-        def connect(*args: Any, **named: Any) -> sqlite3.Connection:
-            disk.call()
-            return real(*args, factory=Connection, **named)
-
-        return connect
-
-
 @pytest.mark.parametrize("is_new", [True, False])
 def test_a_disk_that_refuses_at_any_step_leaves_nothing_open(
     tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch, *, is_new: bool
 ) -> None:
-    real, failures, passed = sqlite3.connect, 0, 0
-    for number in itertools.count(1):
-        directory = tmp_path / str(number)
-        if not is_new:
-            shutil.copytree(kept, directory)
-        left, disk = Left(directory), Disk(number)
-        with monkeypatch.context() as broken:
-            broken.setattr(sqlite3, "connect", disk.connect(real))
-            try:
-                open_(directory).start().close()
-            except HostError as error:  # held: what it refers to isn't collected
-                failures += 1
-                assert left() == ([], []), f"call {number}: {error}"
-            else:
-                assert left() == ([], []), f"call {number}"
-                passed += 1
-        if passed and disk.left > 0:
-            break
-    assert failures > 20
+    before = None if is_new else kept
+    refuse_at_each_step(tmp_path, before, monkeypatch, lambda each: open_(each).start().close(), Left)
 
 
 STEPS = [
@@ -138,17 +64,9 @@ STEPS = [
 def test_what_fails_while_it_is_opened_leaves_nothing_open(
     tmp_path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch, step: tuple[Any, str], error: BaseException
 ) -> None:
-    shutil.copytree(kept, tmp_path / "ledger")
     left = Left(tmp_path)
-
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    with monkeypatch.context() as broken:
-        broken.setattr(*step, fail)
-        with pytest.raises(type(error)) as held:
-            open_(tmp_path / "ledger")
-    assert held.value is error and left() == ([], [])
+    shutil.copytree(kept, tmp_path / "ledger")
+    fail_at(step, error, monkeypatch, lambda: open_(tmp_path / "ledger"), left)
     open_(tmp_path / "ledger").start().close()
     assert left() == ([], [])
 

@@ -22,6 +22,7 @@ use super::Lane;
 /// Measured (docs/benchmarks.md, "Long frames"): most of what there is to gain, and on a link of 10 Mbit/s the first of
 /// these packets waits 6 ms for the last.
 const LONG_FRAME: usize = 9000;
+
 /// How frames get to one node at the moment.
 pub(super) struct Road {
     pub(super) link: LinkId,

@@ -34,10 +34,12 @@ class Case:
     median: float
     worst: float
     most_routes: int = 1_000_000
+    is_feasible: bool = True
 
 
 CASES = (
     Case("dead socket, tcp", kill_relay, "tcp", 100, 100),
+    Case("dead socket, tcp, not feasible", kill_relay, "tcp", 200, 1000, is_feasible=False),
     Case("silent cut, tcp", cut_near, "tcp", 500, 1000),
     Case("silent cut, udp", cut_near, "udp", 500, 1000),
     Case("dead relay, udp", kill_relay, "udp", 500, 1000),
@@ -73,7 +75,8 @@ def line(name: str, values: Sequence[float]) -> str:
 
 def lost(case: Case, routes: int) -> Callable[[Grid], tuple[float, ...]]:
     def once(grid: Grid) -> tuple[float, ...]:
-        loss = lose_a_path(grid, case.what, case.proto, min(routes, case.most_routes))
+        most = min(routes, case.most_routes)
+        loss = lose_a_path(grid, case.what, case.proto, most, is_feasible=case.is_feasible)
         if not (loss.is_whole and loss.has_moved):
             raise LabError(f"the file is {'' if loss.is_whole else 'not '}whole, {loss}")
         return loss.datagrams_ms, loss.tcp_ms

@@ -1,5 +1,7 @@
 """Starvation among stock relays: what was lost on the way to the originator, and who is asked next."""
 
+from random import Random
+
 import pytest
 from tests.babel.dialogue import (
     B,
@@ -16,8 +18,10 @@ from tests.babel.dialogue import (
     wanted,
 )
 
-from zosnet.babel import Install, Send
-from zosnet.wire.babel import RouteRequest, SeqnoRequest
+from zosnet.babel import Install, Limits, Send, Unreachable
+from zosnet.model.keys import PublicKey
+from zosnet.model.router_id import RouterId
+from zosnet.wire.babel import RouteRequest, SeqnoRequest, Update
 
 
 def starving() -> Dialogue:
@@ -51,3 +55,24 @@ def test_what_packets_wait_for_is_asked_for_first(used: str) -> None:
     asked = [tlv.prefix for tlv in tlvs if isinstance(tlv, SeqnoRequest)]
     assert asked[0] == net(used)
     assert {*asked} == {net("D"), net("E")}
+
+
+def test_what_packets_wait_for_is_asked_for_before_the_rest_is_decided() -> None:
+    """With 10,000 routes the rest is a tenth of a second, in which the traffic in use would stand still."""
+    random = Random(6)
+    far = [RouterId.of(PublicKey(random.randbytes(32)), 0, bytes(6)) for _ in range(32)]
+    used = far[16].subnet
+    talk = Dialogue(B, C, limits=Limits(slice=4))
+    for router_id in far:
+        talk = talk >> Heard(B, Update(router_id.subnet, router_id, 0, 100))
+    talk = talk >> Silence(0.1)
+    for router_id in far:
+        talk = talk >> Heard(C, Update(router_id.subnet, router_id, 0, 5000))
+    talk = talk >> Happens(lambda speaker, now: speaker.route_used([used], now))
+    talk.speaker.neighbour_down(B, talk.now)
+    first = talk.speaker.poll()
+    assert next(action.prefix for action in first if isinstance(action, Unreachable)) == used
+    tlvs = [action.tlv for action in first if isinstance(action, Send)]
+    asked = [tlv.prefix for tlv in tlvs if isinstance(tlv, SeqnoRequest)]
+    assert asked == [used]
+    assert talk.speaker.is_deciding

@@ -10,11 +10,13 @@ import pytest
 
 from zosnet.babel import ORDERED_ZONE, SESSION_ZONE
 from zosnet.babel import neighbour as babel_neighbour
-from zosnet.dataplane.events import ControlReceived, LinkUp, Resumed, Stalled
+from zosnet.dataplane.events import ControlReceived, LinkDown, LinkUp, Resumed, Stalled
 from zosnet.lab.fake_dataplane import Ether
 from zosnet.lab.fake_node import FakeNode, fake_node, secret_of, until
 from zosnet.model.keys import PublicKey
 from zosnet.model.router_id import RouterId
+from zosnet.service import driver as driver_module
+from zosnet.service.driver import LONGEST_TURN
 from zosnet.service.route_batch import RECORD_BYTES
 from zosnet.service.views import PeerView
 from zosnet.wire.babel import Update, encode_control
@@ -137,14 +139,58 @@ def test_two_equal_datagram_links_carry_flows_of_both() -> None:
     asyncio.run(main())
 
 
+FAR = [
+    RouterId.of(PublicKey(random.randbytes(32)), ORDERED_ZONE | SESSION_ZONE, b"aaaa00")
+    for random in [Random(5)]
+    for _ in range(ROUTES)
+]
+"""Originators of as many routes."""
+
+
+def test_a_route_that_packets_wait_for_is_installed_before_the_others_are_decided(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Link 1 is lost, link 2 is no backup: one newer seqno comes while 10,000 routes are worked off."""
+    monkeypatch.setattr(driver_module, "USED_AGAIN", 0.0)
+    used = FAR[ROUTES // 2]
+
+    async def main() -> None:
+        async with fake_node(Ether(), A) as a:
+            driver, speaker, now = a.node._driver, a.node._speaker, time.monotonic()
+            for link, rtt in ((1, 0.001), (2, 0.05)):
+                driver._take(LinkUp(link, None, "tcp", A, f"10.0.0.{link + 1}", 1, now), now)
+                speaker.neighbour_measured(link, rtt, 0.0, now)
+                for router_id in FAR:
+                    speaker.receive(link, Update(router_id.subnet, router_id, 0, 100 * link), now)
+            driver.nudge()
+            await until(lambda: a.plane.batches and all(r.backup is None for r in speaker.selected()))
+            await until(lambda: not speaker.is_deciding)
+            a.plane.batches.clear()
+            # From here on nothing else runs: the machine's speed decides nothing.
+            now = time.monotonic()
+            a.plane._used.add((used.subnet.packed(), used.subnet.length))
+            driver._take(LinkDown(1, "gone", now), now)
+            driver._act_routing(now - LONGEST_TURN)
+            assert not a.plane.batches, "no route is no news that packets wait for"
+            speaker.receive(2, Update(used.subnet, used, 1, 200), now)
+            driver._act_routing(now - LONGEST_TURN)
+            assert speaker.is_deciding
+            (batch,) = a.plane.batches
+            records = {
+                batch[at + 4 : at + 20]: int.from_bytes(batch[at + 52 : at + 56], "big")
+                for at in range(0, len(batch), RECORD_BYTES)
+            }
+            assert records[used.subnet.packed()] == 2
+            a.plane.batches.clear()
+            await until(lambda: not speaker.is_deciding and a.plane.batches)
+            assert len(a.plane.batches) == 1, "the others are one batch"
+
+    asyncio.run(main())
+
+
 def test_ten_thousand_routes_return_to_the_better_link_in_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stands between a better link (1) and a worse one (2), both to nodes that know the same routes."""
     monkeypatch.setattr(babel_neighbour, "SHORTEST_RETURN", 1.0)
-    rng = Random(5)
-    far = [
-        RouterId.of(PublicKey(rng.randbytes(32)), ORDERED_ZONE | SESSION_ZONE, b"aaaa00")
-        for _ in range(ROUTES)
-    ]
 
     def through(batch: bytes) -> dict[int, int]:
         counts: dict[int, int] = {}
@@ -159,7 +205,7 @@ def test_ten_thousand_routes_return_to_the_better_link_in_one_batch(monkeypatch:
             for link, rtt in ((1, 0.001), (2, 0.05)):
                 driver._take(LinkUp(link, None, "tcp", A, f"10.0.0.{link + 1}", 1, now), now)
                 a.node._speaker.neighbour_measured(link, rtt, 0.0, now)
-                for router_id in far:
+                for router_id in FAR:
                     update = Update(router_id.subnet, router_id, 0, 10)
                     a.node._speaker.receive(link, update, now)
             a.node._driver.nudge()

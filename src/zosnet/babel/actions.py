@@ -27,7 +27,7 @@ class Install:
     that of the moment; when only the metric changes there is no new Install. With `spread` both are links of
     equal quality to one and the same node: flows may be spread over them, each on one. `originates` and
     `backup_originates`: that neighbour announces the prefix as its own, so what is sent to it for the prefix
-    goes no further.
+    goes no further. `awaited`: there was no way, and packets wait for this one.
     """
 
     prefix: Prefix
@@ -38,6 +38,7 @@ class Install:
     spread: bool = False
     originates: bool = False
     backup_originates: bool = False
+    awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,9 +76,13 @@ class Node:
         hints = (entry.spread, route.is_originated, other is not None and other.is_originated)
         told = (route.neighbour.peer, backup, route.router_id.raw, *hints)
         if entry.installed != told:
+            had_none = entry.installed is None or not entry.installed[0]
+            awaited = had_none and entry.is_in_use(self.now)
             entry.installed = told
             self.forwarding.append(
-                Install(entry.prefix, route.router_id, route.neighbour.peer, backup, route.total, *hints)
+                Install(
+                    entry.prefix, route.router_id, route.neighbour.peer, backup, route.total, *hints, awaited
+                )
             )
 
     def remove(self, entry: Entry) -> None:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from zosnet.babel.neighbour import Neighbour
 
 
+IN_USE = 15.0
+"""Seconds for which a route counts as in use after the last word of it, which comes every 5 s."""
+
+
 class Route:
     """One neighbour's finite route. A retracted one isn't kept: the entry remembers that there was one."""
 
@@ -93,3 +97,7 @@ class Entry:
         self.used_at = float("-inf")
         """When packets were last known to have taken its route."""
         self.timer = float("inf")
+
+    def is_in_use(self, now: float) -> bool:
+        """Whether packets take its route, so that they wait while there is none."""
+        return now - self.used_at <= IN_USE

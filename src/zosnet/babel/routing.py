@@ -236,12 +236,16 @@ class Routing:
     # choosing
 
     def mark(self, neighbour: Neighbour) -> None:
-        """The neighbour's cost changed: all its routes must be decided again, soon."""
+        """The neighbour's cost changed: all its routes must be decided again, soon; first those in use."""
+        now = self._node.now
         for route in neighbour.routes.values():
             entry = route.entry
             if not entry.dirty and not (neighbour.gone and self._is_idle(route)):
                 entry.dirty = True
-                self._marked.append(entry)
+                if entry.is_in_use(now):
+                    self._marked.appendleft(entry)
+                else:
+                    self._marked.append(entry)
 
     @staticmethod
     def _is_idle(route: Route) -> bool:

@@ -256,7 +256,9 @@ class Speaker:
         direct, node.sends = node.sends, []
         self._greet()
         node.sends += direct
-        if not self._routing.is_pending:
+        if self._routing.is_pending:
+            self._starvation.send_awaited(budget)
+        else:
             self._starvation.send(budget)
             self._announcements.send(budget)
         actions: list[Action] = [*node.forwarding, *self._disconnects, *node.sends]

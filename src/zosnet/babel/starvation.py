@@ -22,8 +22,8 @@ RETRIES = (1.0, 4.5, 15.0, 61.0)
 """Seconds from one request to the next; the last one is repeated. A guess, around the 4 s and 60 s above."""
 
 
-IN_USE = 15.0
-"""Seconds for which a route counts as in use after the last word of it, which comes every 5 s."""
+_Want = tuple[Entry, int, bool]
+"""An entry, a neighbour to ask, and whether to ask nobody else."""
 
 
 class Starvation:
@@ -31,12 +31,14 @@ class Starvation:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._wanted: deque[tuple[Entry, int, bool]] = deque()
+        self._awaited: deque[_Want] = deque()
+        """What packets wait for."""
+        self._wanted: deque[_Want] = deque()
 
     @property
     def is_pending(self) -> bool:
         """Whether `send` has something to do."""
-        return bool(self._wanted)
+        return bool(self._awaited or self._wanted)
 
     def want(self, entry: Entry, peer: int = 0) -> None:
         """Ask for a newer seqno: all that have a route, and `peer`, which has just withdrawn its own.
@@ -87,11 +89,21 @@ class Starvation:
         entry.attempts = 0
         entry.retry_at = float("inf")
 
+    def send_awaited(self, budget: int) -> int:
+        """Make up to about `budget` requests, of those that packets wait for; what is left of it."""
+        return self._send(self._awaited, budget)
+
     def send(self, budget: int) -> None:
-        """Make up to `budget` requests' worth of TLVs."""
+        """Make up to about `budget` requests, first those that packets wait for.
+
+        A neighbour passes on only so many a second, and may drop the rest.
+        """
+        self._send(self._wanted, self.send_awaited(budget))
+
+    def _send(self, wants: deque[_Want], budget: int) -> int:
         node = self._node
-        while self._wanted and budget > 0:
-            entry, peer, alone = self._wanted.popleft()
+        while wants and budget > 0:
+            entry, peer, alone = wants.popleft()
             router_id = self._router_id(entry)
             if router_id is None or entry.attempts == 0:
                 continue
@@ -107,6 +119,7 @@ class Starvation:
                         node.send(holder, request._replace(seqno=next_after(seqno)))
                         node.send(holder, RouteRequest(entry.prefix, 0))
                     budget -= 1
+        return budget
 
     def _ask(self, entry: Entry, peer: int, *, alone: bool = False) -> None:
         wait = RETRIES[min(entry.attempts, len(RETRIES) - 1)]
@@ -116,14 +129,8 @@ class Starvation:
         self._put(entry, peer, alone=alone)
 
     def _put(self, entry: Entry, peer: int, *, alone: bool) -> None:
-        """Behind the others, or first where packets wait for it.
-
-        A neighbour passes on only so many requests a second, and may drop the rest.
-        """
-        if self._node.now - entry.used_at <= IN_USE:
-            self._wanted.appendleft((entry, peer, alone))
-        else:
-            self._wanted.append((entry, peer, alone))
+        wants = self._awaited if entry.is_in_use(self._node.now) else self._wanted
+        wants.append((entry, peer, alone))
 
     def _router_id(self, entry: Entry) -> RouterId | None:
         """The originator to ask.

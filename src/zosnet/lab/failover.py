@@ -46,14 +46,24 @@ def cut_near(paths: TwoPaths) -> None:
     paths.better.cut()
 
 
-def lose_a_path(grid: Grid, what: Callable[[TwoPaths], None], proto: str, routes: int) -> Loss:
+NEAR_MS, FAR_MS = {"tcp": 5.0, "udp": 4.0, "quic": 4.0}, 10.0
+"""How far away the longer path's links are, one way: so that its routes are feasible; so that they aren't.
+
+A datagram link costs less of itself, so there it must be less far.
+"""
+
+
+def lose_a_path(
+    grid: Grid, what: Callable[[TwoPaths], None], proto: str, routes: int, *, is_feasible: bool = True
+) -> Loss:
     """Take the better of two paths away by `what`, with so many routes installed that have to move as well.
+
+    `is_feasible`: whether the other may be used at once, or a newer seqno must be asked for first.
 
     Raises:
         LabError: the grid didn't come up, or the traffic never came back.
     """
-    # A datagram link costs less of itself, so the longer path must be less long to be feasible.
-    paths = TwoPaths(grid, delay_ms=5 if proto == "tcp" else 4, proto=proto)
+    paths = TwoPaths(grid, delay_ms=NEAR_MS[proto] if is_feasible else FAR_MS, proto=proto)
     a, b = paths.nodes["a"], paths.nodes["b"]
     start(list(paths.nodes.values()))
     feed(b.host, routes)

@@ -1,6 +1,8 @@
 //! What waits to be written to one stream link: control ahead of data, data bounded in bytes and in age.
 //!
-//! Control never cuts into a packet that is partly written: it goes in at the next packet boundary.
+//! Control never cuts into a packet that is partly written: it goes in at the next packet boundary. Where more
+//! than [`TURN`] bytes of it wait (a neighbour with 10,000 routes came or went) data and control take turns, so
+//! that news of routes never stops the traffic.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Write};
@@ -14,6 +16,9 @@ pub const CONTROL_LIMIT: usize = 8 << 20;
 /// No new data is taken while the oldest waits longer than this, in seconds: what comes later would come too
 /// late, and the senders' congestion control needs to hear of it.
 pub const AGE_LIMIT: f64 = 0.1;
+
+/// Bytes of one kind that go before those of the other, where both wait. A guess: some ten packets of either.
+pub const TURN: usize = 16 << 10;
 
 /// A chunk is closed when it holds this much; one super-packet may still go beyond.
 const CHUNK: usize = 128 << 10;
@@ -46,6 +51,12 @@ impl Pool {
 pub struct OutQueue {
     control: Vec<u8>,
     control_head: usize,
+    /// The first packet boundary in `control` at or after `control_head`.
+    control_boundary: usize,
+    /// Where in `control` its turn ends, a packet boundary; none while no data has been seen to wait.
+    control_turn: Option<usize>,
+    /// Bytes of data that go before any more control. At their end control goes in at the next boundary.
+    data_turn: usize,
     /// Where, in all control bytes ever queued, the last Hello ends; none once it was written.
     hello_end: Option<u64>,
     control_written: u64,
@@ -81,7 +92,12 @@ impl OutQueue {
 
     /// Bytes that wait, of both kinds.
     pub fn bytes(&self) -> usize {
-        self.data_bytes + self.control.len() - self.control_head
+        self.data_bytes + self.control_bytes()
+    }
+
+    /// Control bytes that wait.
+    pub fn control_bytes(&self) -> usize {
+        self.control.len() - self.control_head
     }
 
     /// Data bytes that wait.
@@ -121,12 +137,12 @@ impl OutQueue {
 
     /// Queue whole control packets; `hello` says that they end with a Hello.
     pub fn push_control(&mut self, packets: &[u8], hello: bool) -> Result<(), TooFarBehind> {
-        if self.control.len() - self.control_head + packets.len() > CONTROL_LIMIT {
+        if self.control_bytes() + packets.len() > CONTROL_LIMIT {
             return Err(TooFarBehind);
         }
         self.control.extend_from_slice(packets);
         if hello {
-            self.hello_end = Some(self.control_written + (self.control.len() - self.control_head) as u64);
+            self.hello_end = Some(self.control_written + self.control_bytes() as u64);
         }
         Ok(())
     }
@@ -160,6 +176,7 @@ impl OutQueue {
         let mut total = 0;
         let mut hello = false;
         while !self.is_empty() {
+            self.take_turns();
             match self.write_once(out) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
@@ -174,8 +191,27 @@ impl OutQueue {
         Ok((total, hello))
     }
 
+    /// Where data waits beside control, decide how much of which goes next.
+    fn take_turns(&mut self) {
+        if self.data_bytes == 0 {
+            self.data_turn = 0;
+        } else if self.control_turn.is_none() && self.control_bytes() > 0 {
+            let end = self.control_head + TURN;
+            self.control_turn = Some(boundary_after(&self.control, self.control_boundary, end));
+        }
+    }
+
+    /// The control that goes next.
+    fn control_due(&self) -> &[u8] {
+        if self.data_turn > 0 {
+            return &[];
+        }
+        let end = self.control_turn.unwrap_or(self.control.len());
+        self.control.get(self.control_head..end).unwrap_or_default()
+    }
+
     fn write_once(&self, out: &mut impl Write) -> io::Result<usize> {
-        let control = self.control.get(self.control_head..).unwrap_or_default();
+        let control = self.control_due();
         let mut slices = [(); SLICES].map(|()| IoSlice::new(&[]));
         let mut used = 0;
         let mut add = |bytes| {
@@ -204,7 +240,7 @@ impl OutQueue {
     fn consume(&mut self, written: usize, pool: &mut Pool) -> bool {
         let mut left = written;
         let mut hello = false;
-        let control = self.control.len() - self.control_head;
+        let control = self.control_due().len();
         if control > 0 {
             let rest = left.min(self.boundary - self.head);
             self.consume_data(rest, pool);
@@ -217,14 +253,25 @@ impl OutQueue {
             if hello {
                 self.hello_end = None;
             }
-            if self.control_head == self.control.len() {
-                self.control.clear();
-                self.control.shrink_to(CHUNK);
-                self.control_head = 0;
-            }
+            self.end_control();
         }
+        self.data_turn = self.data_turn.saturating_sub(left);
         self.consume_data(left, pool);
         hello
+    }
+
+    /// Some of it was written: see where that leaves the next packet, and the turn.
+    fn end_control(&mut self) {
+        if self.control_head == self.control.len() {
+            self.control.clear();
+            self.control.shrink_to(CHUNK);
+            (self.control_head, self.control_boundary, self.control_turn) = (0, 0, None);
+            return;
+        }
+        self.control_boundary = boundary_after(&self.control, self.control_boundary, self.control_head);
+        if self.control_turn == Some(self.control_head) {
+            (self.control_turn, self.data_turn) = (None, TURN);
+        }
     }
 
     fn consume_data(&mut self, written: usize, pool: &mut Pool) {
@@ -276,110 +323,4 @@ impl OutQueue {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may panic")]
-mod tests {
-    use super::*;
-    use crate::packets::tests::packet;
-
-    /// Takes at most `room` bytes, then would block.
-    struct Narrow {
-        room: usize,
-        seen: Vec<u8>,
-    }
-
-    impl Write for Narrow {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let taken = bytes.len().min(self.room);
-            if taken == 0 {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            self.room -= taken;
-            self.seen.extend_from_slice(&bytes[..taken]);
-            Ok(taken)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn narrow(room: usize) -> Narrow {
-        Narrow {
-            room,
-            seen: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn control_goes_ahead_of_data_but_not_into_a_packet() {
-        let (mut queue, mut pool) = (OutQueue::default(), Pool::default());
-        let (first, second) = (packet(1, 60), packet(2, 60));
-        queue.append(0.0, &mut pool, |tail| {
-            tail.extend_from_slice(&first);
-            tail.extend_from_slice(&second);
-        });
-        let mut out = narrow(10);
-        assert_eq!(queue.write(&mut out, &mut pool).unwrap(), (10, false));
-        queue.push_control(b"control", true).unwrap();
-        out.room = 1000;
-        assert_eq!(queue.write(&mut out, &mut pool).unwrap(), (197, true));
-        assert_eq!(out.seen, [&first[..], b"control", &second[..]].concat());
-        assert!(queue.is_empty());
-    }
-
-    #[test]
-    fn every_way_to_cut_the_writes_gives_whole_packets_in_order() {
-        for step in 1..200 {
-            let (mut queue, mut pool) = (OutQueue::default(), Pool::default());
-            let packets: Vec<_> = (0..5).map(|n| packet(n, 20 + usize::from(n))).collect();
-            let mut out = narrow(step);
-            let all = packets.concat();
-            queue.write_through(&all, &mut out, 0.0, &mut pool).unwrap();
-            queue.push_control(b"CC", false).unwrap();
-            while !queue.is_empty() {
-                out.room = step;
-                queue.write(&mut out, &mut pool).unwrap();
-            }
-            let at = out.seen.windows(2).position(|w| w == b"CC").unwrap();
-            let mut boundary = 0;
-            let mut boundaries = vec![0];
-            for packet in &packets {
-                boundary += packet.len();
-                boundaries.push(boundary);
-            }
-            assert!(boundaries.contains(&at), "control at {at} with steps of {step}");
-            out.seen.drain(at..at + 2);
-            assert_eq!(out.seen, all);
-        }
-    }
-
-    #[test]
-    fn old_data_stops_new_data_until_it_is_written() {
-        let (mut queue, mut pool) = (OutQueue::default(), Pool::default());
-        queue.append(0.0, &mut pool, |tail| tail.extend_from_slice(&packet(1, 10)));
-        assert!(queue.accepts(1000, 0.09));
-        assert!(!queue.accepts(1000, 0.2));
-        assert!(!queue.accepts(DATA_LIMIT, 0.0));
-        queue.write(&mut narrow(1000), &mut pool).unwrap();
-        assert!(queue.accepts(1000, 0.2));
-    }
-
-    #[test]
-    fn a_dead_link_gives_back_the_packets_it_did_not_start() {
-        let (mut queue, mut pool) = (OutQueue::default(), Pool::default());
-        let packets = [packet(1, 10), packet(2, 10), packet(3, 10)];
-        queue.append(0.0, &mut pool, |tail| tail.extend_from_slice(&packets.concat()));
-        queue.write(&mut narrow(7), &mut pool).unwrap();
-        assert_eq!(queue.take_unwritten().concat(), packets[1..].concat());
-        let mut out = narrow(1000);
-        queue.write(&mut out, &mut pool).unwrap();
-        assert_eq!(out.seen, packets[0][7..]);
-        assert!(queue.is_empty());
-    }
-
-    #[test]
-    fn too_much_control_is_refused() {
-        let mut queue = OutQueue::default();
-        assert_eq!(queue.push_control(&vec![0; CONTROL_LIMIT], false), Ok(()));
-        assert_eq!(queue.push_control(&[0], false), Err(TooFarBehind));
-    }
-}
+mod tests;

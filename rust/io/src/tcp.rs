@@ -4,11 +4,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// Unsent bytes the kernel may hold for a link. More only adds delay; less than two super-packets costs
 /// throughput.
 const UNSENT_LIMIT: u32 = 256 << 10;
+/// The same while much control waits: what the kernel has goes before all data that comes later.
+const UNSENT_LIMIT_OF_NEWS: u32 = 16 << 10;
 /// A connection whose bytes stay unacknowledged this long is dead, whatever its retransmission timer says.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Hellos keep a link alive and find it dead; keepalive only clears what both miss (a guess).
@@ -74,6 +76,16 @@ pub fn tune(stream: TcpStream) -> io::Result<TcpStream> {
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
     Ok(socket.into())
+}
+
+/// Leave the kernel less, or again as much as is good for throughput.
+pub fn limit_unsent(stream: &TcpStream, has_news: bool) -> io::Result<()> {
+    let limit = if has_news {
+        UNSENT_LIMIT_OF_NEWS
+    } else {
+        UNSENT_LIMIT
+    };
+    SockRef::from(stream).set_tcp_notsent_lowat(limit)
 }
 
 /// The address without an IPv4-mapped disguise.

@@ -13,9 +13,10 @@ use crate::counters::Counter;
 use crate::events::Event;
 use crate::handoff::LinkId;
 use crate::link::{ByNumber, Home, LinkState, Links, bump};
-use crate::outqueue::{OutQueue, Pool};
+use crate::outqueue::{OutQueue, Pool, TURN};
 use crate::shared::{Shared, ToLane};
 use crate::sys::{self, Epoll, Ready};
+use crate::tcp;
 
 pub use crate::packets::count_packets;
 
@@ -41,6 +42,8 @@ pub struct Link {
     pub paused: bool,
     /// The last read held mostly data.
     pub bulk: bool,
+    /// Much control waited when it was written to last: see `tcp::limit_unsent`.
+    has_news: bool,
     watched: Ready,
     dirty: bool,
     pub(super) progress: Progress,
@@ -210,6 +213,7 @@ impl Carrier {
             prove_by,
             paused,
             bulk,
+            has_news: false,
             watched,
             dirty,
             progress,
@@ -330,6 +334,13 @@ impl Carrier {
         } else {
             self.now
         };
+        let has_news = link.out.control_bytes() > TURN;
+        if has_news != link.has_news {
+            link.has_news = has_news;
+            if let Err(error) = tcp::limit_unsent(&link.stream, has_news) {
+                return self.doom(id, sys::reason(&error));
+            }
+        }
         match link.out.write(&mut &*link.stream, &mut self.pool) {
             Ok((written, hello)) => {
                 bump(&link.state.figures.tx_bytes, written as u64);

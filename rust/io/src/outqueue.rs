@@ -53,7 +53,8 @@ pub struct OutQueue {
     control_head: usize,
     /// The first packet boundary in `control` at or after `control_head`.
     control_boundary: usize,
-    /// Where in `control` its turn ends, a packet boundary; none while no data has been seen to wait.
+    /// Its turn ends at the first packet boundary in `control` from here on, which may be one that is still to
+    /// come; none while no data has been seen to wait.
     control_turn: Option<usize>,
     /// Bytes of data that go before any more control. At their end control goes in at the next boundary.
     data_turn: usize,
@@ -140,11 +141,23 @@ impl OutQueue {
         if self.control_bytes() + packets.len() > CONTROL_LIMIT {
             return Err(TooFarBehind);
         }
+        self.forget_written();
         self.control.extend_from_slice(packets);
         if hello {
             self.hello_end = Some(self.control_written + self.control_bytes() as u64);
         }
         Ok(())
+    }
+
+    /// A neighbour that reads so that some control always waits must not make this grow without end.
+    fn forget_written(&mut self) {
+        let head = self.control_head;
+        if head >= CHUNK && head >= self.control_bytes() {
+            self.control.drain(..head);
+            self.control_head = 0;
+            self.control_boundary -= head;
+            self.control_turn = self.control_turn.map(|end| end.saturating_sub(head));
+        }
     }
 
     /// Write `packets`, whole data packets, straight to `out`, and queue what it doesn't take.
@@ -196,8 +209,7 @@ impl OutQueue {
         if self.data_bytes == 0 {
             self.data_turn = 0;
         } else if self.control_turn.is_none() && self.control_bytes() > 0 {
-            let end = self.control_head + TURN;
-            self.control_turn = Some(boundary_after(&self.control, self.control_boundary, end));
+            self.control_turn = Some(self.control_head + TURN);
         }
     }
 
@@ -206,7 +218,12 @@ impl OutQueue {
         if self.data_turn > 0 {
             return &[];
         }
-        let end = self.control_turn.unwrap_or(self.control.len());
+        let end = match self.control_turn {
+            Some(end) if end < self.control.len() => {
+                boundary_after(&self.control, self.control_boundary, end)
+            }
+            _ => self.control.len(),
+        };
         self.control.get(self.control_head..end).unwrap_or_default()
     }
 
@@ -269,7 +286,8 @@ impl OutQueue {
             return;
         }
         self.control_boundary = boundary_after(&self.control, self.control_boundary, self.control_head);
-        if self.control_turn == Some(self.control_head) {
+        let is_over = self.control_turn.is_some_and(|end| end <= self.control_head);
+        if is_over && self.control_head == self.control_boundary {
             (self.control_turn, self.data_turn) = (None, TURN);
         }
     }

@@ -180,3 +180,43 @@ fn data_that_comes_to_much_control_waits_for_one_turn_of_it() {
     ];
     assert_eq!(runs(&out.seen), wanted);
 }
+
+#[test]
+fn little_control_goes_ahead_of_data_also_where_it_came_bit_by_bit() {
+    let (mut queue, mut pool) = (OutQueue::default(), Pool::default());
+    let data = packet(2, 1300).repeat(50);
+    queue.append(0.0, &mut pool, |tail| tail.extend_from_slice(&data));
+    queue.push_control(&control(1, 100), false).unwrap();
+    let mut out = narrow(50);
+    queue.write(&mut out, &mut pool).unwrap();
+    queue.push_control(&control(1, 100), true).unwrap();
+    out.room = 1 << 20;
+    assert!(queue.write(&mut out, &mut pool).unwrap().1);
+    assert_eq!(runs(&out.seen), [(Kind::Control, 200), (Kind::Data, data.len())]);
+}
+
+#[test]
+fn control_that_was_written_takes_no_memory_though_more_always_waits() {
+    let (mut queue, mut pool) = (OutQueue::default(), Pool::default());
+    let mut out = narrow(0);
+    queue.push_control(&control(1, 1000).repeat(20), false).unwrap();
+    for n in 0..5000u16 {
+        if n % 3 == 0 {
+            queue.append(0.0, &mut pool, |tail| tail.extend_from_slice(&packet(2, 960)));
+        }
+        queue.push_control(&control(1, 1000), false).unwrap();
+        out.room = 1300;
+        queue.write(&mut out, &mut pool).unwrap();
+        assert!(
+            queue.control_bytes() > 0,
+            "the reader sees to it that some always waits"
+        );
+        assert!(queue.control.len() <= CHUNK + 2 * queue.control_bytes() + 1000);
+    }
+    out.room = usize::MAX;
+    queue.write(&mut out, &mut pool).unwrap();
+    assert!(queue.is_empty());
+    let found = runs(&out.seen);
+    let sum = |wanted| -> usize { found.iter().filter(|run| run.0 == wanted).map(|run| run.1).sum() };
+    assert_eq!((sum(Kind::Control), sum(Kind::Data)), (5020 * 1000, 1667 * 1000));
+}

@@ -10,6 +10,7 @@ import pytest
 
 from zosnet.babel import ORDERED_ZONE, SESSION_ZONE
 from zosnet.babel import neighbour as babel_neighbour
+from zosnet.babel import speaker as babel_speaker
 from zosnet.dataplane.events import ControlReceived, LinkDown, LinkUp, Resumed, Stalled
 from zosnet.lab.fake_dataplane import Ether
 from zosnet.lab.fake_node import FakeNode, fake_node, secret_of, until
@@ -152,6 +153,7 @@ def test_a_route_that_packets_wait_for_is_installed_before_the_others_are_decide
 ) -> None:
     """Link 1 is lost, link 2 is no backup: one newer seqno comes while 10,000 routes are worked off."""
     monkeypatch.setattr(driver_module, "USED_AGAIN", 0.0)
+    monkeypatch.setattr(babel_speaker, "LONGEST_DECIDING", float("inf"))  # a busy machine takes its time
     used = FAR[ROUTES // 2]
 
     async def main() -> None:
@@ -191,6 +193,7 @@ def test_a_route_that_packets_wait_for_is_installed_before_the_others_are_decide
 def test_ten_thousand_routes_return_to_the_better_link_in_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stands between a better link (1) and a worse one (2), both to nodes that know the same routes."""
     monkeypatch.setattr(babel_neighbour, "SHORTEST_RETURN", 1.0)
+    monkeypatch.setattr(babel_speaker, "LONGEST_DECIDING", float("inf"))  # a busy machine takes its time
 
     def through(batch: bytes) -> dict[int, int]:
         counts: dict[int, int] = {}

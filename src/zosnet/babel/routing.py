@@ -56,11 +56,12 @@ class Routing:
         self._queries = queries
         self._seqno_requests = seqno_requests
         self._marked: deque[Entry] = deque()
+        self._marked_in_use: deque[Entry] = deque()
 
     @property
     def is_pending(self) -> bool:
         """Whether `decide_marked` has something to do."""
-        return bool(self._marked)
+        return bool(self._marked_in_use or self._marked)
 
     # what neighbours say
 
@@ -242,10 +243,7 @@ class Routing:
             entry = route.entry
             if not entry.dirty and not (neighbour.gone and self._is_idle(route)):
                 entry.dirty = True
-                if entry.is_in_use(now):
-                    self._marked.appendleft(entry)
-                else:
-                    self._marked.append(entry)
+                (self._marked_in_use if entry.is_in_use(now) else self._marked).append(entry)
 
     @staticmethod
     def _is_idle(route: Route) -> bool:
@@ -253,13 +251,22 @@ class Routing:
         return entry.selected is not None and route is not entry.selected and route is not entry.backup
 
     def decide_marked(self, budget: int) -> None:
-        """Decide up to `budget` marked entries."""
-        marked = self._marked
+        """Decide up to `budget` marked entries, first those in use; these leave the others a quarter of it.
+
+        Whoever sends packets to all its routes has them in use.
+        """
+        others = budget // 4
+        others += self._decide_of(self._marked_in_use, budget - others)
+        left = self._decide_of(self._marked, others)
+        self._decide_of(self._marked_in_use, left)
+
+    def _decide_of(self, marked: deque[Entry], budget: int) -> int:
         while marked and budget > 0:
             entry = marked.popleft()
             if entry.dirty:
                 self.decide(entry)
                 budget -= 1
+        return budget
 
     def decide(self, entry: Entry, withdrawn_by: int = 0) -> None:
         """Choose again for one prefix, and tell the data plane and the neighbours what they need to know."""

@@ -40,6 +40,13 @@ REFRESH_BEFORE, REFRESH_AGAIN = 60.0, 10.0
 Mycelium asks when 15 s are left. It never refreshes a remote route by itself, and neither do its relays.
 """
 
+LONGEST_DECIDING = 1.0
+"""Seconds for which Updates wait until all routes are decided: ten times what 10,000 of them take (a guess).
+
+Then both go on side by side, until neither has anything left: a neighbour whose cost changes all the time
+would keep us silent for ever.
+"""
+
 
 class _Tick:
     """Something periodic."""
@@ -84,6 +91,7 @@ class Speaker:
         self._spread = rng.random
         self._greeting: dict[int, Neighbour] = {}
         self._disconnects: list[Disconnect] = []
+        self._deciding_since = float("inf")
 
     # what happened to links
 
@@ -257,6 +265,10 @@ class Speaker:
         self._greet()
         node.sends += direct
         if self._routing.is_pending:
+            self._deciding_since = min(self._deciding_since, node.now)
+        elif not self._announcements.is_pending:
+            self._deciding_since = float("inf")
+        if self.is_deciding:
             self._starvation.send_awaited(budget)
         else:
             self._starvation.send(budget)
@@ -270,8 +282,11 @@ class Speaker:
 
     @property
     def is_deciding(self) -> bool:
-        """Whether `poll` has more routes to choose because of what happened: one batch for the data plane."""
-        return self._routing.is_pending
+        """Whether `poll` has more routes to choose because of what happened: one batch for the data plane.
+
+        Until then it announces none of them.
+        """
+        return self._routing.is_pending and self._node.now - self._deciding_since < LONGEST_DECIDING
 
     @property
     def seqno(self) -> int:

@@ -38,8 +38,8 @@ log = logging.getLogger("zosnet.node")
 BATCH = 1024
 # Rounds of actions in one turn: a Speaker with a long dump to send gives it slice by slice.
 ROUNDS = 8
-# Seconds after which a turn ends nevertheless: what comes meanwhile may be what packets wait for, or a Hello
-# whose answer is a neighbour's measurement of the link.
+# Seconds of them after which a turn ends nevertheless: what comes meanwhile may be what packets wait for, or
+# a Hello whose answer is a neighbour's measurement of the link.
 LONGEST_TURN = 0.01
 # How often the routes that carried packets are told to the Speaker, which refreshes them before they expire.
 USED_EVERY = 5.0
@@ -330,6 +330,7 @@ class Driver:
 
         While it decides, it says nothing of what it decided, so that routes may be held back until the end.
         """
+        ends = self._clock() + LONGEST_TURN
         for _ in range(ROUNDS):
             actions = self._speaker.poll()
             if not actions and not self._held:
@@ -343,7 +344,7 @@ class Driver:
                 if isinstance(action, Disconnect):
                     self._routed.pop(action.peer, None)
                     self._drop(action.peer, action.reason, now)
-            if self._clock() - now >= LONGEST_TURN:
+            if self._clock() >= ends:
                 break
         return True
 

@@ -65,7 +65,7 @@ def test_tcp_hardly_notices_the_return_to_the_better_path(
     )
     assert back.is_whole
     assert back.silence_ms < MOST_MS
-    assert back.again < back.segments / 100
+    assert back.again < back.segments / 20
 
 
 @pytest.mark.parametrize("proto", ["tcp", "udp"])

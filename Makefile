@@ -81,11 +81,10 @@ wheel: $(ENV) ## build the wheel into dist/: with it, no compiler is needed
 	@.venv/bin/maturin build --release --locked --out dist --quiet 2>&1 | scripts/quiet.sh
 	@ls dist/*.whl
 
-bench: $(EXT) $(COMET) ## measure against the other overlays (needs iperf3; MYCELIUM_BIN for Mycelium)
+bench: $(EXT) $(COMET) ## measure all, beside other overlays: some hours (needs iperf3; MYCELIUM_BIN for Mycelium)
 	@$(SAY) "bench: alone on the machine, please"
-	@$(AS_ROOT) $(PY) -m bench
-	@$(PY) -m bench.ledger
-	@$(PY) -m bench.cometbft
+	@missed=0; for part in bench bench.failover bench.flood bench.sessions bench.routing bench.ledger bench.cometbft; do \
+	    $(SAY) "$$part"; $(AS_ROOT) $(PY) -m $$part || missed=$$?; done; exit $$missed
 
 soak: $(EXT) $(COMET) ## ten minutes of cuts, restarts and garbage
 	@$(AS_ROOT) $(PY) -m zosnet.lab.soak --minutes 10

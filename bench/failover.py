@@ -1,4 +1,4 @@
-"""How long traffic stops when a path is lost or a host sleeps, ten times each.
+"""How long traffic stops when a path is lost or comes back, or a host sleeps, ten times each.
 
     python -m bench.failover [--runs 10] [--routes 10000] [--sleep 90] [--only udp]
 
@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zosnet.lab import Grid, LabError
-from zosnet.lab.failover import cut_near, kill_relay, lose_a_path, sleep_and_wake
+from zosnet.lab.failover import come_back, cut_near, kill_relay, lose_a_path, sleep_and_wake
 from zosnet.lab.two_paths import TwoPaths
 
 
@@ -47,13 +47,18 @@ CASES = (
 )
 SLEEPS = ("tcp", "udp", "quic")
 BACK = 2000.0
+RETURNS = ("tcp", "udp")
+#: Of 10,000 segments after a return, so many may be sent again.
+SENT_AGAIN = 100.0
 
 
 def say(text: str) -> None:
     print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
 
 
-def repeat(name: str, runs: int, once: Callable[[Grid], tuple[float, ...]]) -> list[tuple[float, ...]]:
+def repeat(
+    name: str, runs: int, once: Callable[[Grid], tuple[float, ...]], units: tuple[str, ...] = ("ms", "ms")
+) -> list[tuple[float, ...]]:
     """What `once` measured in a fresh grid, so many times; a run that failed counts as endless."""
     figures: list[tuple[float, ...]] = []
     for number in range(1, runs + 1):
@@ -63,7 +68,10 @@ def repeat(name: str, runs: int, once: Callable[[Grid], tuple[float, ...]]) -> l
         except LabError as error:
             say(f"{name}, run {number}: {error}")
             got = (float("inf"), float("inf"))
-        say(f"{name}, run {number} of {runs}: " + ", ".join(f"{ms:.0f} ms" for ms in got))
+        say(
+            f"{name}, run {number} of {runs}: "
+            + ", ".join(f"{it:.0f} {unit}" for it, unit in zip(got, units, strict=False))
+        )
         figures.append(got)
     return figures
 
@@ -88,6 +96,14 @@ def slept(proto: str, seconds: float) -> Callable[[Grid], tuple[float, ...]]:
     return lambda grid: (1000.0 * sleep_and_wake(grid, proto, seconds),)
 
 
+def returned(proto: str) -> Callable[[Grid], tuple[float, ...]]:
+    def once(grid: Grid) -> tuple[float, ...]:
+        back = come_back(grid, proto)
+        return back.silence_ms, 1e4 * back.again / back.segments
+
+    return once
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.failover", description=(__doc__ or "").split("\n\n")[0]
@@ -108,6 +124,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows.append(line(f"{case.name}: TCP", [figure[1] for figure in figures]))
         if statistics.median(datagrams) > case.median or max(datagrams) > case.worst:
             missed.append(f"{case.name}: wanted a median of {case.median:.0f} ms, at worst {case.worst:.0f}")
+    for proto in RETURNS:
+        name = f"return, {proto}"
+        if options.only not in name:
+            continue
+        figures = repeat(name, max(1, options.runs // 3), returned(proto), ("ms", "of 10,000 sent again"))
+        rows.append(line(f"{name}: TCP", [figure[0] for figure in figures]))
+        again = [figure[1] for figure in figures]
+        rows.append(line(f"{name}: of 10,000 segments sent again", again))
+        if statistics.median(again) > SENT_AGAIN:
+            missed.append(f"{name}: wanted at most {SENT_AGAIN:.0f} of 10,000 segments sent again")
     for proto in SLEEPS:
         name = f"slept {options.sleep:.0f} s, {proto}"
         if options.only not in name:

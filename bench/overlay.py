@@ -1,6 +1,6 @@
 """Overlay networks side by side on this machine.
 
-    python -m bench.overlay                       the whole comparison, some 8 minutes
+    python -m bench.overlay                       the whole comparison, more than an hour
     python -m bench.overlay run --topologies A --peers mycelium-tcp,zosnet-tcp --repetitions 1
     python -m bench.overlay list                  which overlays can run here
     python -m bench.overlay show FILE…            tables and verdicts out of result files
@@ -32,7 +32,7 @@ from typing import Any
 from bench import measure, peers, rivals
 from bench.netlab import Lab, family
 from bench.report import Run, tables, verdict_lines, verdicts
-from bench.scenarios import SCENARIOS, Options, Scenario, Trial
+from bench.scenarios import SCENARIOS, Options, Result, Scenario, Trial
 from zosnet.lab.errors import LabError
 
 PACKAGES = {
@@ -117,11 +117,12 @@ class Session:
     def __init__(self, options: Options, kinds: Sequence[type[peers.Peer]], out: Path, lock: str) -> None:
         self.options, self.kinds, self.out, self.lock = options, kinds, out, lock
         self.runs: list[Run] = []
+        self._congestion = options.congestion or machine()["congestion"]
         self._head = {
             "schema": "zosnet.bench.overlay/1",
             "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "machine": machine(),
-            "congestion": options.congestion or machine()["congestion"],
+            "congestion": self._congestion,
             "versions": {kind.name: kind().version() for kind in kinds},
         }
 
@@ -133,14 +134,15 @@ class Session:
                 for kind, result in zip(
                     able, pool.map(lambda kind: scenario.run(kind(), self.options), able), strict=True
                 ):
-                    self._keep(Run(scenario.letter, kind.name, result))
+                    self._keep(scenario, kind, result)
             return
         for kind in able:
             with turn(self.lock):
                 result = scenario.run(kind(), self.options)
-            self._keep(Run(scenario.letter, kind.name, result))
+            self._keep(scenario, kind, result)
 
-    def _keep(self, run: Run) -> None:
+    def _keep(self, scenario: Scenario, kind: type[peers.Peer], result: Result) -> None:
+        run = Run(scenario.letter, kind.name, result, self._congestion)
         shown = {
             key: round(value, 3) if isinstance(value, float) else value for key, value in run.result.items()
         }
@@ -156,7 +158,8 @@ def load(paths: Sequence[str]) -> list[Run]:
     for path in paths:
         try:
             data = json.loads(Path(path).read_text())
-            runs += [Run(row["topology"], row["peer"], row["result"]) for row in data["runs"]]
+            congestion = data["congestion"]
+            runs += [Run(row["topology"], row["peer"], row["result"], congestion) for row in data["runs"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise LabError(f"{path} is no result file: {error}") from error
     return runs
@@ -215,7 +218,9 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command")
     run = commands.add_parser("run", help="measure, and judge the result")
-    run.add_argument("--topologies", default="A,B,I", help=f"of {','.join(SCENARIOS)} (default: %(default)s)")
+    run.add_argument(
+        "--topologies", default="A,B,S,C,D,L,I", help=f"of {','.join(SCENARIOS)} (default: %(default)s)"
+    )
     run.add_argument("--peers", default=DEFAULT_PEERS, help="default: %(default)s")
     run.add_argument("--repetitions", type=int, default=3)
     run.add_argument(

@@ -15,6 +15,7 @@ class Run:
     topology: str
     peer: str
     result: Result
+    congestion: str = ""  #: TCP congestion control inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class Bar:
     peer: str = "zosnet-tcp"
     reference: str | None = "mycelium-tcp"
     digits: int = 0
+    congestion: str = ""  #: of runs with this TCP congestion control alone
 
 
 BARS = (
@@ -129,6 +131,7 @@ BARS = (
         reference=None,
     ),
     Bar("our suite: one TCP stream", "A", "tcp1", 1.5, True, "zosnet-udp", BEST),
+    Bar("our suite: one TCP stream, CUBIC", "A", "tcp1", 2.0, True, "zosnet-udp", BEST, congestion="cubic"),
     Bar("our suite: beside no protocol at all", "A", "tcp1", 0.9, True, "zosnet-udp", "tunlimit-gso-aes"),
     Bar("our suite: four TCP streams", "A", "tcp4", 1.5, True, "zosnet-udp", BEST),
     Bar("our suite: one TCP stream, relayed", "B", "tcp1", 2.0, True, "zosnet-udp", BEST),
@@ -156,16 +159,18 @@ class Verdict:
 
 
 def verdicts(runs: Sequence[Run], bars: Iterable[Bar] = BARS) -> list[Verdict]:
-    """Judge the medians of `runs`. A bar of a topology that was not run at all is left out."""
-    run_at_all = {run.topology for run in runs}
-    return [_judge(runs, bar) for bar in bars if bar.topology in run_at_all]
+    """Judge the medians of `runs`. A bar that no run at all is about is left out."""
+    about = ((bar, [run for run in runs if _is_about(bar, run)]) for bar in bars)
+    return [_judge(them, bar) for bar, them in about if them]
+
+
+def _is_about(bar: Bar, run: Run) -> bool:
+    return run.topology == bar.topology and bar.congestion in {"", run.congestion}
 
 
 def _judge(runs: Sequence[Run], bar: Bar) -> Verdict:
     def middle(peer: str) -> float | None:
-        found = median(
-            [run.result.get(bar.key) for run in runs if (run.topology, run.peer) == (bar.topology, peer)]
-        )
+        found = median([run.result.get(bar.key) for run in runs if run.peer == peer])
         return found[0] if found else None
 
     ours = middle(bar.peer)
@@ -189,9 +194,7 @@ def _judge(runs: Sequence[Run], bar: Bar) -> Verdict:
 
 def _best_other(runs: Sequence[Run], bar: Bar, middle: Callable[[str], float | None]) -> str | None:
     """The other overlay with the best median of the bar's key."""
-    others = {
-        run.peer for run in runs if run.topology == bar.topology and not run.peer.startswith(_NOT_OTHERS)
-    }
+    others = {run.peer for run in runs if not run.peer.startswith(_NOT_OTHERS)}
     measured = [(value, peer) for peer in others if (value := middle(peer)) is not None]
     if not measured:
         return None

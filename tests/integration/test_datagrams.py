@@ -8,6 +8,7 @@ import pytest
 from tests.integration.nodes import dialling
 
 from zosnet.lab import Grid, Node, until
+from zosnet.lab.link import Link
 from zosnet.lab.payload import Payload
 from zosnet.lab.programs import api
 from zosnet.lab.transfer import Transfer
@@ -16,6 +17,8 @@ from zosnet.lab.two_paths import start
 pytestmark = [pytest.mark.privileged, pytest.mark.slow]
 
 MIB = 1 << 20
+IPV4_AND_UDP, RELAY, FRAME = 28, 56, 34
+"""What goes around a packet: docs/protocols/udp-link.md, docs/protocols/session.md."""
 
 
 def sessions(node: Node) -> list[dict[str, Any]]:
@@ -78,13 +81,24 @@ def test_a_relay_passes_on_what_it_cannot_read(grid: Grid) -> None:
     assert (str(b.address), "relayed") in [(one["address"], one["via"]) for one in sessions(a)]
 
 
+def swallow(link: Link, longer_than: int) -> None:
+    """Let longer IP packets vanish on it, both ways, whatever its ends say that it carries."""
+    for end in link.ends:
+        hook = f'type filter hook ingress device "{end.device}" priority -400;'
+        chain = f"chain arriving {{\n {hook}\n meta length > {longer_than} drop\n }}"
+        end.host.run("nft", "-f", "-", stdin=f"table netdev narrow {{\n {chain}\n}}\n")
+
+
 def test_tcp_goes_on_over_paths_that_carry_less_and_less(grid: Grid) -> None:
-    """1418 bytes directly, 1360 through a relay, and at last a path on which not even 1280 fit a frame."""
+    """Packets of 1418 bytes directly, of 1360 through a relay, and at last of 1088: those of 1280 bytes, the
+    least that hosts make, travel in pieces.
+    """
     for name in ("a", "b", "r1", "r2"):
         grid.host(name)
     direct = grid.link("a", "b")
     first = (grid.link("a", "r1", delay_ms=1), grid.link("r1", "b", delay_ms=1))
-    thin = (grid.link("a", "r2", delay_ms=4), grid.link("r2", "b", delay_ms=4, mtu=1280))
+    thin = (grid.link("a", "r2", delay_ms=4), grid.link("r2", "b", delay_ms=4, segmented=True))
+    swallow(thin[1], IPV4_AND_UDP + RELAY + FRAME + 1088)
     relays = [dialling(grid, "r1"), dialling(grid, "r2")]
     a = dialling(
         grid, "a", direct.url("b", "udp"), first[0].url("r1", "udp"), thin[0].url("r2", "udp"),
@@ -96,7 +110,14 @@ def test_tcp_goes_on_over_paths_that_carry_less_and_less(grid: Grid) -> None:
     until("a quarter has arrived", lambda: transfer.received() > 12 * MIB, within=30.0)
     direct.cut()
     until("half has arrived", lambda: transfer.received() > 24 * MIB, within=30.0)
+    assert fragmented(a) == 0
     first[0].cut()
     arrived = transfer.finish()
     assert came.digest() == digest
+    assert fragmented(a) > 0
     assert arrived.longest_silence(arrived.began) < 5000
+
+
+def fragmented(node: Node) -> float:
+    """Packets of its host that it has cut up."""
+    return api(node).metrics()["zosnet_dataplane_tx_fragmented_total"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from zosnet.lab import Grid
-from zosnet.lab.failover import cut_near, kill_relay, lose_a_path, sleep_and_wake
+from zosnet.lab.failover import come_back, cut_near, kill_relay, lose_a_path, sleep_and_wake
 from zosnet.lab.two_paths import TwoPaths
 
 pytestmark = [pytest.mark.privileged, pytest.mark.slow]
@@ -52,6 +52,20 @@ def test_traffic_moves_to_the_other_path_and_tcp_lives_on(
     assert loss.is_whole
     assert loss.has_moved
     assert loss.datagrams_ms < MOST_MS
+
+
+@pytest.mark.parametrize("proto", ["tcp", "udp"])
+def test_tcp_hardly_notices_the_return_to_the_better_path(
+    grid: Grid, proto: str, figure: Callable[[str], None]
+) -> None:
+    back = come_back(grid, proto, mbit=40)
+    figure(
+        f"return, {proto}: after {back.after_s:.1f} s, {back.silence_ms:.0f} ms of silence, "
+        f"{back.again} of {back.segments} segments sent again"
+    )
+    assert back.is_whole
+    assert back.silence_ms < MOST_MS
+    assert back.again < back.segments / 20
 
 
 @pytest.mark.parametrize("proto", ["tcp", "udp"])

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zosnet.lab.ask import answers, beating, route_count
+from zosnet.lab.errors import LabError
 from zosnet.lab.feeder import feed
 from zosnet.lab.grid import Grid
 from zosnet.lab.measure import Beat
-from zosnet.lab.node import Wishes
+from zosnet.lab.node import Node, Wishes
 from zosnet.lab.payload import Payload
 from zosnet.lab.transfer import Transfer
 from zosnet.lab.two_paths import TwoPaths, meet, start
@@ -24,6 +25,10 @@ from zosnet.lab.wait import until
 
 MIB = 1 << 20
 FILE = 32 * MIB
+RETURN_S = 20.0
+"""How long a file takes while the better path comes back: a link that failed is trusted again after 5 s, and
+notices a moment after its healing that it is healed.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,75 @@ def lose_a_path(
         came.digest() == digest,
         has_moved,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """What the way back to the better path, when it works again, did to a TCP connection."""
+
+    after_s: float
+    """From its healing until most of the traffic took it."""
+    silence_ms: float
+    """The longest, from the healing on."""
+    again: int
+    """Segments sent again, from the healing on, of `segments`."""
+    segments: int
+    is_whole: bool
+
+
+def come_back(grid: Grid, proto: str, mbit: float = 100) -> Return:
+    """Cut the better of two paths under a file over TCP, heal it, and watch the traffic return.
+
+    Raises:
+        LabError: the grid didn't come up, or the traffic never returned.
+    """
+    paths = TwoPaths(grid, delay_ms=NEAR_MS[proto], proto=proto)
+    a, b = paths.nodes["a"], paths.nodes["b"]
+    start(list(paths.nodes.values()))
+    paths.prefer_better()
+    size = int(mbit * 1e6 / 8 * RETURN_S)
+    sent = Payload(a.host, "sent", size, in_memory=True)
+    came = Payload(b.host, "came", size, in_memory=True)
+    digest = sent.fill(size)
+    transfer = Transfer(a.host, sent.path, b.host, came.path, b.address, mbit=mbit)
+    until("a tenth has arrived", lambda: transfer.received() > size // 10)
+    paths.better.cut()
+    since, received = paths.carried(), transfer.received()
+    until("the other path carries it", lambda: transfer.received() > received + 8 * MIB)
+    if paths.busier(since) is not paths.worse:
+        raise LabError("the traffic has not taken the other path")
+    paths.better.heal()
+    healed, before = time.monotonic(), _segments(a)
+
+    def is_back() -> bool:
+        was = paths.carried()
+        time.sleep(0.1)
+        better, worse = (now - then for now, then in zip(paths.carried(), was, strict=True))
+        return better > 10 * max(worse, 1000)
+
+    until("the traffic is back", is_back, within=RETURN_S)
+    after = time.monotonic() - healed
+    if not transfer.is_running:
+        raise LabError("the file was there before the traffic was back")
+    received = transfer.received()
+    until("it goes on there", lambda: transfer.received() > received + 8 * MIB)
+    now = _segments(a)
+    arrived = transfer.finish()
+    return Return(
+        after_s=after,
+        silence_ms=arrived.longest_silence(healed),
+        again=now[1] - before[1],
+        segments=now[0] - before[0],
+        is_whole=came.digest() == digest,
+    )
+
+
+def _segments(node: Node) -> tuple[int, int]:
+    """TCP segments that the node's host has sent, and those of them that it sent again (RFC 2012)."""
+    rows = node.host.run("cat", "/proc/net/snmp").stdout.splitlines()
+    names, values = (row.split() for row in rows if row.startswith("Tcp:"))
+    found = dict(zip(names, values, strict=True))
+    return int(found["OutSegs"]), int(found["RetransSegs"])
 
 
 def sleep_and_wake(grid: Grid, proto: str, seconds: float) -> float:

@@ -51,6 +51,10 @@ impl Link {
                 stalled,
             });
         }
+        if verdict.stalled == Some(true) || verdict.slept {
+            self.loss_out.pass_over();
+            self.loss_in.pass_over();
+        }
         if verdict.slept {
             self.pings.clear();
         }

@@ -31,7 +31,32 @@ impl Loss {
         (self.sent, self.received) = (sent, received);
     }
 
+    /// Don't judge what happens until the next look: an outage is told as one, and once it is over, it says nothing about
+    /// the path. The few datagrams of a link that nobody uses would take minutes to make it forgotten.
+    pub(super) fn pass_over(&mut self) {
+        self.begun = false;
+    }
+
     pub(super) fn share(&self) -> f64 {
         self.share
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_that_was_passed_over_is_no_loss_and_what_follows_is() {
+        let mut loss = Loss::default();
+        loss.update(0, 0);
+        loss.update(1000, 990);
+        let before = loss.share();
+        assert!(before > 0.005 && before < 0.01, "{before}");
+        loss.pass_over();
+        loss.update(2000, 991);
+        assert_eq!(loss.share(), before);
+        loss.update(3000, 1491);
+        assert!(loss.share() > 0.3, "{}", loss.share());
     }
 }

@@ -32,6 +32,9 @@ fn a_silent_cut_is_a_stall_in_time_and_so_is_its_end() {
             assert!(stalls.len() == 2 && !stalls[1].1, "{side}: {stalls:?}");
             let took = stalls[1].0 - healed;
             assert!(took < 0.3 + 2.0 * delay, "{side}, {delay}: {took}");
+            let link = world.link(side);
+            let lost = link.loss_out.max(link.loss_in);
+            assert!(lost < 0.001, "{side}, {delay}: an outage is no loss, but {lost}");
         }
         assert_eq!((world.downs(0), world.downs(1)), (vec![], vec![]));
         assert_eq!((world.links(0).len(), world.links(1).len()), (1, 1));

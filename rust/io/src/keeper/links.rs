@@ -129,6 +129,7 @@ impl Links {
             ("udp.challenges", all.challenges),
             ("udp.moves", all.moves),
             ("udp.black_holes", all.black_holes),
+            ("udp.no_random", all.no_random),
         ]
     }
 

@@ -20,12 +20,11 @@ use crate::link::LinkState;
 use crate::peers::Inbound;
 use crate::udp::batch::{MESSAGES, Received};
 
+use super::class::{is_congested, mark_congested};
 use super::{Lane, pace};
 
 /// Receive calls in one turn, so that the TUN gets its turn.
 const ROUNDS: usize = 8;
-/// Congestion experienced, in both bits of the ECN field (RFC 3168).
-const CE: u8 = 3;
 
 /// How a frame came.
 #[derive(Clone, Copy)]
@@ -285,7 +284,7 @@ impl Lane {
         if let Some(byte) = packet.get_mut(ipv6::HOP_LIMIT_AT) {
             *byte = hop_limit;
         }
-        if arrival.class & CE == CE && !mark_congested(packet) {
+        if is_congested(arrival.class) && !mark_congested(packet) {
             return self.carrier.dropped(DropReason::Congested, 1);
         }
         if !self.lets_in(&inbound.peer.key, packet) || self.claim(packet) {
@@ -354,19 +353,6 @@ impl Lane {
             _ => self.carrier.dropped(DropReason::ShortPayload, 1),
         }
     }
-}
-
-/// Mark a packet whose datagram met congestion (RFC 6040, section 4.2). False: it can't be marked, drop it.
-fn mark_congested(packet: &mut [u8]) -> bool {
-    // The ECN bits are the lower two of the traffic class, which straddles the first two bytes of IPv6.
-    let Some(second) = packet.get_mut(1) else {
-        return false;
-    };
-    if *second >> 4 & CE == 0 {
-        return false;
-    }
-    *second |= CE << 4;
-    true
 }
 
 fn reason_of(error: OpenError) -> DropReason {

@@ -27,6 +27,7 @@ use crate::keeper::ToKeeper;
 use crate::link::{LinkState, bump};
 
 use super::Lane;
+use super::class::{class_of, not_capable};
 use super::port::Sent;
 use super::relay::wrap_relayed;
 use super::road::{Kind, Road};
@@ -34,15 +35,6 @@ use super::transmit::{LENGTH_AT, SEALED_AT};
 
 /// The least MTU of IPv6: what the host can't make smaller is cut up here.
 const MIN_MTU: usize = 1280;
-
-/// The traffic class of an IP packet.
-fn class_of(packet: &[u8]) -> u8 {
-    match packet {
-        [first, second, ..] if first >> 4 == 6 => first << 4 | second >> 4,
-        [first, second, ..] if first >> 4 == 4 => *second,
-        _ => 0,
-    }
-}
 
 /// The longest packet that cutting will make of a super-packet; of another one its own length.
 fn segment_length(header: VirtioNetHdr, packet: &[u8]) -> usize {
@@ -136,11 +128,12 @@ impl Lane {
             return self.refuse_too_long(road, packet);
         }
         let room = road.longest.saturating_sub(OVERHEAD + ENTRY_HEADER + 1);
+        let class = not_capable(class_of(packet));
         // The receiver sees no packet, only pieces: its checksum must be complete.
         let outcome = split_as(Checksums::Complete, header, packet, |head, body, _| {
             let number = self.fragments.number();
             for piece in fragments::cut(number, &[head, body].concat(), room) {
-                self.send_entry(transport, road, EntryKind::Fragment, &piece);
+                self.send_entry(transport, road, class, EntryKind::Fragment, &piece);
             }
         });
         match outcome {

@@ -20,6 +20,7 @@
 
 mod bounds;
 pub mod carrier;
+mod class;
 mod connect;
 mod datagrams;
 mod door;

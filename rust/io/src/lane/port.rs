@@ -132,7 +132,7 @@ impl Lane {
             && let Ok(Suite::Zosnet(peer, transport)) = self.sessions.suite(entry, self.carrier.now)
         {
             let road = self.road(&peer, transport.max_frame(), entry, link, OWN_HOP_LIMIT);
-            self.send_entry(&transport, &road, kind, body);
+            self.send_entry(&transport, &road, 0, kind, body);
         }
     }
 
@@ -141,12 +141,13 @@ impl Lane {
         &mut self,
         transport: &Arc<Transport>,
         road: &Road,
+        class: u8,
         kind: EntryKind,
         body: &[u8],
     ) {
         self.close_frame();
         let header = session::entry_header(kind, body.len());
-        let sent = self.emit(transport, road, 0, ENTRY_HEADER + 1 + body.len(), |bytes| {
+        let sent = self.emit(transport, road, class, ENTRY_HEADER + 1 + body.len(), |bytes| {
             bytes.extend_from_slice(&header);
             bytes.extend_from_slice(body);
         });

@@ -229,7 +229,7 @@ impl Lane {
                 match self.sessions.suite(entry, self.carrier.now) {
                     Ok(Suite::Zosnet(peer, transport)) => {
                         let road = self.road(&peer, transport.max_frame(), entry, link, hop_limit);
-                        self.send_entry(&transport, &road, EntryKind::Message, body);
+                        self.send_entry(&transport, &road, 0, EntryKind::Message, body);
                     }
                     Ok(Suite::Mycelium(session)) => {
                         let way = Way {

@@ -20,6 +20,7 @@ from tests.ledger.comet import PATIENCE_S, Cluster, Node, now_ms, running
 
 from zosnet.ledger.comet.signed import trouble_of
 from zosnet.ledger.engine.interface import Receipt
+from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.replay import replay
 from zosnet.ledger.signature import Signer
 from zosnet.ledger.transaction import ClaimDomain, Stamp
@@ -56,13 +57,23 @@ def push(cluster: Cluster, node: Node, number: int) -> list[Receipt]:
     return node.way.submit([opening.raw, wallet.transaction(ClaimDomain("d.example"), now_ms()).raw])
 
 
+def headers_of(node: Node, height: int) -> list[SignedHeader]:
+    """All up to `height`. A node answers with a thousand at a time."""
+    found: list[SignedHeader] = []
+    while len(found) < height:
+        more = node.way.headers(len(found) + 1, height - len(found))
+        assert more, f"no header after {len(found)}"
+        found += more
+    return found
+
+
 def check(cluster: Cluster, final: list[Receipt]) -> None:
     """Every node has every final transaction where its receipt said, and the same signed headers."""
     height = cluster.agree()
-    first = [each.header for each in cluster.nodes[0].way.headers(1, height)]
+    first = [each.header for each in headers_of(cluster.nodes[0], height)]
     assert len(first) == height
     for node in cluster.nodes:
-        headers = node.way.headers(1, height)
+        headers = headers_of(node, height)
         # The votes that a node has seen differ, what they are for doesn't.
         assert [each.header.hash for each in headers] == [each.hash for each in first]
         assert all(trouble_of(cluster.genesis, each) is None for each in headers)

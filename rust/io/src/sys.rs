@@ -59,6 +59,17 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     }
 }
 
+/// Wait until `fd` takes something, for so many milliseconds at most. Whether it does.
+pub fn wait_writable(fd: BorrowedFd<'_>, most_ms: u16) -> bool {
+    let mut wanted = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: the pointer leads to one entry, which lives until the call returns.
+    unsafe { libc::poll(&raw mut wanted, 1, libc::c_int::from(most_ms)) == 1 }
+}
+
 /// Fill `buffer` with random bytes of the kernel.
 pub fn random(buffer: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -15,6 +16,7 @@ use crate::events::Event;
 use crate::handoff::{LinkId, LinkUp};
 use crate::link::{DatagramLink, LinkState};
 use crate::shared::Shared;
+use crate::udp::patient::Patient;
 use crate::udp::{batch, socket};
 
 /// A link, as the keeper sees it.
@@ -28,6 +30,7 @@ struct Link {
 pub struct Links {
     shared: Arc<Shared>,
     socket: Option<Arc<UdpSocket>>,
+    patient: Patient,
     is_v6: bool,
     machine: Endpoint,
     ids: HashMap<LinkId, Id>,
@@ -42,6 +45,7 @@ impl Links {
         Self {
             shared,
             socket,
+            patient: Patient::default(),
             is_v6,
             machine,
             ids,
@@ -237,13 +241,14 @@ impl Links {
 
     fn transmit(&mut self, to: SocketAddr, datagram: &[u8], now: f64) {
         let Some(socket) = &self.socket else { return };
-        match socket.send_to(datagram, socket::mapped(to, self.is_v6)) {
+        let target = socket::mapped(to, self.is_v6);
+        match (self.patient).send(socket.as_fd(), || socket.send_to(datagram, target)) {
             Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
                 self.machine.too_big(to, datagram.len(), now);
             }
             // An error may be of an earlier datagram, and what is lost is sent again.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                drop(socket.send_to(datagram, socket::mapped(to, self.is_v6)));
+                drop(socket.send_to(datagram, target));
             }
             _ => {}
         }

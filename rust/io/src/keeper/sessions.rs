@@ -1,6 +1,7 @@
 //! Sessions: what their machine wants, done with the table of peers, the lanes and the socket.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -9,6 +10,7 @@ use zosnet_core::upper;
 
 use crate::events::Event;
 use crate::shared::{Shared, ToLane, lock};
+use crate::udp::patient::Patient;
 use crate::udp::{batch, socket};
 
 use super::ToKeeper;
@@ -22,6 +24,7 @@ const TOGETHER: f64 = 0.010;
 pub struct Sessions {
     shared: Arc<Shared>,
     socket: Option<Arc<UdpSocket>>,
+    patient: Patient,
     is_v6: bool,
     machine: Arc<Mutex<session::Keeper>>,
     paths: Paths,
@@ -38,6 +41,7 @@ impl Sessions {
             paths: Paths::new(Arc::clone(&shared)),
             shared,
             socket,
+            patient: Patient::default(),
             is_v6,
             machine,
         }
@@ -172,7 +176,8 @@ impl Sessions {
 
     fn send_to(&self, remote: SocketAddr, frame: &[u8]) {
         if let Some(socket) = &self.socket {
-            drop(socket.send_to(frame, socket::mapped(remote, self.is_v6)));
+            let target = socket::mapped(remote, self.is_v6);
+            drop((self.patient).send(socket.as_fd(), || socket.send_to(frame, target)));
         }
     }
 }

@@ -54,8 +54,11 @@ pub(super) struct Port {
     pub(super) buffer: Vec<u8>,
     /// Who may wake the keeper for a handshake: of sessions, and of links.
     pub(super) gates: (session::Gate, datagram::Gate),
-    /// The socket takes nothing: told when it does again, and nothing is read from the TUN meanwhile.
+    /// The socket takes nothing: told when it does again.
     blocked: bool,
+    /// Nothing is read from the TUN meanwhile. Only for as long as a fast interface's buffer takes: what waits there is in
+    /// nobody's bounds, and senders hear of a slow interface by what is marked or dropped.
+    holds_back: bool,
 }
 
 impl Port {
@@ -68,6 +71,7 @@ impl Port {
             buffer: vec![0; MESSAGES * MESSAGE_ROOM],
             gates: (session::Gate::new(public), datagram::Gate::new(public)),
             blocked: false,
+            holds_back: false,
         }
     }
 }
@@ -82,7 +86,8 @@ impl Lane {
         self.settle_outbox(true);
         let Some(port) = &mut self.port else { return };
         let blocked = !port.outbox.is_empty();
-        if blocked == port.blocked {
+        let holds_back = blocked && !port.outbox.is_slow();
+        if (blocked, holds_back) == (port.blocked, port.holds_back) {
             return;
         }
         let (read, write) = (true, blocked);
@@ -96,11 +101,11 @@ impl Lane {
             .modify(port.socket.as_fd(), watched, Token::Udp.pack())
             .is_ok()
         {
-            port.blocked = blocked;
+            (port.blocked, port.holds_back) = (blocked, holds_back);
         }
         if let Some(tun) = &self.tun {
             let watched = Ready {
-                read: !blocked,
+                read: !holds_back,
                 ..Ready::default()
             };
             drop(self.epoll.modify(tun.fd(), watched, Token::Tun.pack()));

@@ -97,8 +97,12 @@ impl Lane {
     pub(super) fn read_tun(&mut self) {
         let mut buffer = std::mem::take(&mut self.tun_buffer);
         for _ in 0..TUN_READS {
-            // What can't be sent is better left with its senders, who notice.
-            if self.port.as_ref().is_some_and(|port| port.outbox.is_full()) {
+            // What can't be sent waits where it is, if that is short.
+            if self
+                .port
+                .as_ref()
+                .is_some_and(|port| port.outbox.is_full() && !port.outbox.is_slow())
+            {
                 break;
             }
             let Some(tun) = &self.tun else { break };

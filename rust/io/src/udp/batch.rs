@@ -87,6 +87,26 @@ pub fn prepare(socket: &UdpSocket, buffer: usize) -> io::Result<()> {
     if is_v6(socket) { Ok(()) } else { v4 }
 }
 
+/// Bytes in the socket's buffer that the interface hasn't sent yet, as the kernel counts them.
+pub fn queued(socket: &UdpSocket) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request writes one int to where the pointer leads, which lives until then.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result < 0 {
+        0
+    } else {
+        usize::try_from(bytes).unwrap_or(0)
+    }
+}
+
+/// Let the socket's buffer hold no more than twice so many bytes, as the kernel counts them. It may refuse.
+pub fn limit_queued(socket: &UdpSocket, bytes: usize) {
+    let bytes = bytes as libc::c_int;
+    if set_option(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, bytes).is_err() {
+        let _ = set_option(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes);
+    }
+}
+
 /// Whether the socket is of the IPv6 family.
 pub fn is_v6(socket: &UdpSocket) -> bool {
     socket.local_addr().is_ok_and(|address| address.is_ipv6())

@@ -4,8 +4,12 @@
 //! |---|---|
 //! | [`socket`] | opening the port |
 //! | [`batch`] | many datagrams a system call, both ways |
+//! | [`depth`] | how much may wait for a socket |
 //! | [`outbox`] | what a lane has sealed and not yet sent, in trains |
+//! | [`patient`] | what is sent through a socket that a lane keeps full |
 
 pub mod batch;
+pub mod depth;
 pub mod outbox;
+pub mod patient;
 pub mod socket;

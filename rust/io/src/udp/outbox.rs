@@ -10,6 +10,8 @@ use std::net::UdpSocket;
 use socket2::SockAddr;
 
 use super::batch::{self, Sending};
+use super::depth::Depth;
+use crate::sys;
 
 /// Datagrams of a train, the kernel's own limit on all versions.
 const TRAIN_DATAGRAMS: usize = 64;
@@ -17,8 +19,12 @@ const TRAIN_DATAGRAMS: usize = 64;
 const TRAIN_BYTES: usize = 65_000;
 /// Datagrams that wait before they are sent within a turn: what was sealed is still in the second-level cache.
 const FLUSH_AT: usize = 32;
-/// Bytes that may wait while the socket takes nothing: about 2 ms at 5 Gbit/s.
+/// The shortest that it is made where the interface is slow: a train delays what comes behind it.
+const SHORT_TRAIN: usize = 6_000;
+/// Bytes that may wait while the socket takes nothing: about 2 ms at 5 Gbit/s. Less where the interface is slower.
 pub const LIMIT: usize = 1 << 20;
+/// Congestion experienced, in both bits of the ECN field (RFC 3168).
+const CE: u8 = 3;
 
 #[derive(Debug)]
 struct Train {
@@ -34,12 +40,12 @@ struct Train {
 }
 
 impl Train {
-    fn takes(&self, to: &SockAddr, class: u8, length: usize) -> bool {
+    fn takes(&self, to: &SockAddr, class: u8, length: usize, longest: usize) -> bool {
         !self.closed
             && self.class == class
             && length <= self.segment
             && self.count < TRAIN_DATAGRAMS
-            && self.end - self.start + length <= TRAIN_BYTES
+            && self.end - self.start + length <= longest
             && self.to == *to
     }
 }
@@ -63,6 +69,7 @@ pub struct Outbox {
     waiting: usize,
     /// The kernel can't cut trains for this device: send one by one.
     single: bool,
+    depth: Depth,
 }
 
 impl Outbox {
@@ -86,12 +93,38 @@ impl Outbox {
 
     /// More than should ever wait: the socket takes nothing.
     pub fn is_full(&self) -> bool {
-        self.len() >= LIMIT
+        self.len() >= self.limit()
+    }
+
+    /// Whether what waits delays traffic by more than it should: whoever makes more is to hear of it.
+    pub fn is_slow(&self) -> bool {
+        self.depth.is_slow()
+    }
+
+    /// A free socket takes all in a moment.
+    fn limit(&self) -> usize {
+        if self.depth.is_refused() {
+            LIMIT.min(self.depth.limit())
+        } else {
+            LIMIT
+        }
+    }
+
+    /// The class of a datagram that is added now: congestion begins where half of what may wait does (RFC 3168).
+    fn marked(&self, class: u8) -> u8 {
+        let is_capable = class & CE != 0;
+        if is_capable && self.len() >= self.limit() / 2 {
+            class | CE
+        } else {
+            class
+        }
     }
 
     /// Add one datagram: `write` appends it to the bytes it is given, and says whether it did. If not, what it
     /// appended is forgotten.
     pub fn add(&mut self, to: &SockAddr, class: u8, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+        let class = self.marked(class);
+        let longest = (self.depth.limit() / 4).clamp(SHORT_TRAIN, TRAIN_BYTES);
         let start = self.bytes.len();
         if !write(&mut self.bytes) {
             self.bytes.truncate(start);
@@ -104,7 +137,7 @@ impl Outbox {
             && self
                 .trains
                 .back()
-                .is_some_and(|train| train.end == start && train.takes(to, class, length));
+                .is_some_and(|train| train.end == start && train.takes(to, class, length, longest));
         match self.trains.back_mut() {
             Some(train) if fits => {
                 train.end = end;
@@ -127,6 +160,11 @@ impl Outbox {
     /// Send what the socket takes. What it doesn't take stays.
     pub fn flush(&mut self, socket: &UdpSocket) -> Flushed {
         let mut flushed = Flushed::default();
+        let (now, mut refused) = (sys::now(), false);
+        if self.depth.is_due(now) && self.depth.look(now, batch::queued(socket)) {
+            // The kernel doubles it, for what it needs itself, and so counts itself.
+            batch::limit_queued(socket, self.depth.limit() / 2);
+        }
         while !self.trains.is_empty() {
             let bytes = |train: &Train| self.bytes.get(train.start..train.end).unwrap_or_default();
             let outcome = match self.trains.front() {
@@ -156,6 +194,7 @@ impl Outbox {
                     if error.kind() == io::ErrorKind::WouldBlock
                         || error.raw_os_error() == Some(libc::ENOBUFS) =>
                 {
+                    refused = true;
                     break;
                 }
                 Err(error) if error.raw_os_error() == Some(libc::EIO) && !self.single => {
@@ -170,6 +209,9 @@ impl Outbox {
                     }
                 }
             }
+        }
+        if refused || self.depth.is_measuring() || self.depth.is_refused() {
+            self.depth.gave(now, batch::queued(socket), refused);
         }
         self.waiting = self.trains.iter().map(|train| train.count).sum();
         if self.trains.is_empty() {
@@ -298,6 +340,43 @@ mod tests {
         (0..50).for_each(|_| add(&mut outbox, &to, 0, 7, 1452));
         assert!(outbox.trains.iter().all(|t| t.end - t.start <= TRAIN_BYTES));
         assert!(outbox.is_due());
+    }
+
+    #[test]
+    fn what_waits_for_a_slow_socket_is_marked_and_then_has_no_room() {
+        let to = SockAddr::from(SocketAddr::from(([127, 0, 0, 1], 9)));
+        let mut outbox = Outbox::default();
+        for turn in 0..10 {
+            let now = f64::from(turn);
+            outbox.depth.look(now, 40_000);
+            outbox.depth.gave(now + 0.5, 80_000, true);
+        }
+        assert!(outbox.is_slow());
+        let most = outbox.depth.limit();
+        let mut classes = Vec::new();
+        for number in 0.. {
+            if outbox.is_full() {
+                break;
+            }
+            assert!(outbox.len() < most);
+            add(&mut outbox, &to, [1, 2, 0, 0xb8][number % 4], 7, 1400);
+            classes.push((
+                outbox.len() - 1400 >= most / 2,
+                outbox.trains.back().unwrap().class,
+            ));
+        }
+        for (at, (is_deep, class)) in classes.iter().enumerate() {
+            let plain = [1, 2, 0, 0xb8][at % 4];
+            let wanted = if *is_deep && plain & CE != 0 {
+                plain | CE
+            } else {
+                plain
+            };
+            assert_eq!(*class, wanted, "datagram {at}");
+        }
+        assert!(classes.iter().any(|(_, class)| *class == CE));
+        outbox.depth.gave(20.0, 0, false);
+        assert!(!outbox.is_full(), "a free socket takes all in a moment");
     }
 
     #[test]

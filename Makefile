@@ -83,7 +83,7 @@ wheel: $(ENV) ## build the wheel into dist/: with it, no compiler is needed
 
 bench: $(EXT) $(COMET) ## measure all, beside other overlays: some hours (needs iperf3; MYCELIUM_BIN for Mycelium)
 	@$(SAY) "bench: alone on the machine, please"
-	@missed=0; for part in bench bench.failover bench.flood bench.sessions bench.routing bench.ledger bench.cometbft; do \
+	@missed=0; for part in bench bench.failover bench.queue bench.flood bench.sessions bench.routing bench.ledger bench.cometbft; do \
 	    $(SAY) "$$part"; $(AS_ROOT) $(PY) -m $$part || missed=$$?; done; exit $$missed
 
 soak: $(EXT) $(COMET) ## ten minutes of cuts, restarts and garbage

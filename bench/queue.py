@@ -17,8 +17,7 @@ from dataclasses import dataclass
 
 from zosnet.lab import Grid
 from zosnet.lab.node import Wishes
-from zosnet.lab.payload import Payload
-from zosnet.lab.transfer import Transfer
+from zosnet.lab.transfer import moved
 from zosnet.lab.two_paths import start
 from zosnet.lab.wait import until
 
@@ -45,10 +44,7 @@ def measure(proto: str, mbit: float) -> Waits:
         for end in link.ends:
             end.shape(mbit, QUEUE_MS)
         size = int(mbit * 1e6 / 8 * SECONDS)
-        sent = Payload(a.host, "sent", size, in_memory=True)
-        came = Payload(b.host, "came", size, in_memory=True)
-        sent.fill(size)
-        transfer = Transfer(a.host, sent.path, b.host, came.path, b.address)
+        transfer, *_ = moved(a, b, size)
         until("a fifth has arrived", lambda: transfer.received() > size // 5)
         said = a.host.run("ping", "-n", "-c", PINGS, "-i", "0.03", b.address, check=False)
         times = [float(ms) for ms in re.findall(r"time=([\d.]+)", str(said))]

@@ -31,6 +31,12 @@ def rid(name: str, random: str = "aabbccddeeff", zone: int = 0) -> RouterId:
     return RouterId.of(KEYS[name], zone, bytes.fromhex(random))
 
 
+def originators(count: int, seed: int, zone: int = 1) -> list[RouterId]:
+    """So many more nodes."""
+    random = Random(seed)
+    return [RouterId.of(PublicKey(random.randbytes(32)), zone, bytes(6)) for _ in range(count)]
+
+
 def net(name: str) -> Prefix:
     return KEYS[name].subnet()
 

@@ -1,23 +1,15 @@
 """One neighbour whose link's cost changes all the time keeps nobody else's routes from being worked on."""
 
-from random import Random
-
 import pytest
-from tests.babel.dialogue import B, C, Dialogue, Heard, Silence
+from tests.babel.dialogue import B, C, Dialogue, Heard, Silence, originators
 
 from zosnet.babel import Action, Limits, Send, Unreachable
 from zosnet.babel.neighbour import METERED
-from zosnet.model.keys import PublicKey
 from zosnet.model.prefix import Prefix
 from zosnet.model.router_id import RouterId
 from zosnet.wire.babel import Ihu, Update
 
 POLLS, EVERY = 400, 0.01
-
-
-def originators(count: int, seed: int) -> list[RouterId]:
-    random = Random(seed)
-    return [RouterId.of(PublicKey(random.randbytes(32)), 1, bytes(6)) for _ in range(count)]
 
 
 def announce(talk: Dialogue, peer: int, far: list[RouterId]) -> Dialogue:

@@ -1,7 +1,5 @@
 """Starvation among stock relays: what was lost on the way to the originator, and who is asked next."""
 
-from random import Random
-
 import pytest
 from tests.babel.dialogue import (
     B,
@@ -13,14 +11,13 @@ from tests.babel.dialogue import (
     Silent,
     down,
     net,
+    originators,
     up,
     update,
     wanted,
 )
 
 from zosnet.babel import Install, Limits, Send, Unreachable
-from zosnet.model.keys import PublicKey
-from zosnet.model.router_id import RouterId
 from zosnet.wire.babel import RouteRequest, SeqnoRequest, Update
 
 
@@ -59,8 +56,7 @@ def test_what_packets_wait_for_is_asked_for_first(used: str) -> None:
 
 def test_what_packets_wait_for_is_asked_for_before_the_rest_is_decided() -> None:
     """With 10,000 routes the rest is a tenth of a second, in which the traffic in use would stand still."""
-    random = Random(6)
-    far = [RouterId.of(PublicKey(random.randbytes(32)), 0, bytes(6)) for _ in range(32)]
+    far = originators(32, 6, zone=0)
     used = far[16].subnet
     talk = Dialogue(B, C, limits=Limits(slice=4))
     for router_id in far:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.integration.nodes import dialling
+from tests.integration.nodes import at_ingress, dialling
 
 from zosnet.lab import Grid, Node, until
-from zosnet.lab.link import Link
-from zosnet.lab.payload import Payload
 from zosnet.lab.programs import api
-from zosnet.lab.transfer import Transfer
+from zosnet.lab.transfer import moved
 from zosnet.lab.two_paths import start
 
 pytestmark = [pytest.mark.privileged, pytest.mark.slow]
@@ -28,15 +26,6 @@ def sessions(node: Node) -> list[dict[str, Any]]:
     ]
 
 
-def moved(source: Node, target: Node, mib: int, *, mbit: float = 0) -> tuple[Transfer, Payload, str]:
-    """A file on its way from one node to the other."""
-    sent = Payload(source.host, "sent", mib * MIB, in_memory=True)
-    came = Payload(target.host, "came", mib * MIB, in_memory=True)
-    digest = sent.fill(mib * MIB)
-    transfer = Transfer(source.host, sent.path, target.host, came.path, target.address, mbit=mbit)
-    return transfer, came, digest
-
-
 def test_neighbours_speak_directly_and_know_whom_they_speak_to(grid: Grid) -> None:
     grid.host("a")
     grid.host("b")
@@ -44,7 +33,7 @@ def test_neighbours_speak_directly_and_know_whom_they_speak_to(grid: Grid) -> No
     b = dialling(grid, "b")
     a = dialling(grid, "a", link.url("b", "udp"))
     start([b, a])
-    transfer, came, digest = moved(a, b, 64)
+    transfer, came, digest = moved(a, b, 64 * MIB)
     transfer.finish()
     assert came.digest() == digest
     assert [(one["address"], one["via"]) for one in sessions(a)] == [(str(b.address), "direct")]
@@ -75,18 +64,10 @@ def test_a_relay_passes_on_what_it_cannot_read(grid: Grid) -> None:
     a = dialling(grid, "a", grid.link("a", "r").url("r", "udp"))
     b = dialling(grid, "b", grid.link("r", "b").url("r", "udp"))
     start([r, a, b])
-    transfer, came, digest = moved(a, b, 64)
+    transfer, came, digest = moved(a, b, 64 * MIB)
     transfer.finish()
     assert came.digest() == digest
     assert (str(b.address), "relayed") in [(one["address"], one["via"]) for one in sessions(a)]
-
-
-def swallow(link: Link, longer_than: int) -> None:
-    """Let longer IP packets vanish on it, both ways, whatever its ends say that it carries."""
-    for end in link.ends:
-        hook = f'type filter hook ingress device "{end.device}" priority -400;'
-        chain = f"chain arriving {{\n {hook}\n meta length > {longer_than} drop\n }}"
-        end.host.run("nft", "-f", "-", stdin=f"table netdev narrow {{\n {chain}\n}}\n")
 
 
 def test_tcp_goes_on_over_paths_that_carry_less_and_less(grid: Grid) -> None:
@@ -98,7 +79,8 @@ def test_tcp_goes_on_over_paths_that_carry_less_and_less(grid: Grid) -> None:
     direct = grid.link("a", "b")
     first = (grid.link("a", "r1", delay_ms=1), grid.link("r1", "b", delay_ms=1))
     thin = (grid.link("a", "r2", delay_ms=4), grid.link("r2", "b", delay_ms=4, segmented=True))
-    swallow(thin[1], IPV4_AND_UDP + RELAY + FRAME + 1088)
+    for end in thin[1].ends:  # which say that they carry more
+        at_ingress(end, f"meta length > {IPV4_AND_UDP + RELAY + FRAME + 1088} drop")
     relays = [dialling(grid, "r1"), dialling(grid, "r2")]
     a = dialling(
         grid, "a", direct.url("b", "udp"), first[0].url("r1", "udp"), thin[0].url("r2", "udp"),
@@ -106,7 +88,7 @@ def test_tcp_goes_on_over_paths_that_carry_less_and_less(grid: Grid) -> None:
     )  # fmt: skip
     b = dialling(grid, "b", first[1].url("r1", "udp"), thin[1].url("r2", "udp"), extra=["--mtu", "1418"])
     start([*relays, a, b])
-    transfer, came, digest = moved(a, b, 48, mbit=40)
+    transfer, came, digest = moved(a, b, 48 * MIB, mbit=40)
     until("a quarter has arrived", lambda: transfer.received() > 12 * MIB, within=30.0)
     direct.cut()
     until("half has arrived", lambda: transfer.received() > 24 * MIB, within=30.0)

@@ -9,9 +9,8 @@ from tests.integration.nodes import dialling, line
 
 from zosnet.lab import Grid, Node, Wishes, until
 from zosnet.lab.ask import has_route
-from zosnet.lab.payload import Payload
 from zosnet.lab.programs import api
-from zosnet.lab.transfer import Transfer
+from zosnet.lab.transfer import moved
 from zosnet.lab.two_paths import meet, start
 
 pytestmark = [pytest.mark.privileged, pytest.mark.slow]
@@ -21,10 +20,8 @@ MIB = 1 << 20
 
 def carry(source: Node, target: Node, size: int = 8 * MIB) -> float:
     """Move a file through the overlay, whole; the Mbit/s it went at."""
-    sent = Payload(source.host, "sent", size, in_memory=True)
-    came = Payload(target.host, "came", size, in_memory=True)
-    digest = sent.fill(size)
-    arrived = Transfer(source.host, sent.path, target.host, came.path, target.address).finish()
+    transfer, came, digest = moved(source, target, size)
+    arrived = transfer.finish()
     assert came.digest() == digest
     return arrived.mbit()
 
@@ -135,10 +132,7 @@ def test_a_transfer_in_long_frames_outlives_its_link(grid: Grid) -> None:
     a, r = dialling(grid, "a"), dialling(grid, "r", ar.url("a"))
     b = dialling(grid, "b", direct.url("a"), rb.url("r"))
     start([a, r, b])
-    sent = Payload(a.host, "sent", 16 * MIB, in_memory=True)
-    came = Payload(b.host, "came", 16 * MIB, in_memory=True)
-    digest = sent.fill(16 * MIB)
-    transfer = Transfer(a.host, sent.path, b.host, came.path, b.address)
+    transfer, came, digest = moved(a, b, 16 * MIB)
     until("a quarter has arrived", lambda: transfer.received() > 4 * MIB)
     assert shared(a)[1] > 0
     api(b).delete("/v1/peers/" + direct.url("a").replace(":", "%3A").replace("/", "%2F"))

@@ -6,10 +6,10 @@ import socket
 from typing import Self
 
 import pytest
-from tests.integration.nodes import dialling
+from tests.integration.nodes import at_ingress, counted, line
 
 from zosnet.lab import Grid, Node, until
-from zosnet.lab.link import PORTS, End
+from zosnet.lab.link import PORTS
 from zosnet.lab.programs import api
 from zosnet.lab.two_paths import start
 
@@ -54,52 +54,32 @@ class Ear:
                 return int.from_bytes(ancillary[0][2][:4], "little")
 
 
-def at_ingress(end: End, statement: str) -> None:
-    """Do this to every datagram of links that arrives here."""
-    hook = f'type filter hook ingress device "{end.device}" priority -400;'
-    chain = f"chain arriving {{\n {hook}\n ip protocol udp udp dport {PORTS['udp']} {statement}\n }}"
-    end.host.run("nft", "-f", "-", stdin=f"table netdev class {{\n {chain}\n}}\n")
-
-
-def seen(end: End) -> int:
-    """How many packets the statement of `at_ingress` counted."""
-    words = end.host.run("nft", "list", "table", "netdev", "class").stdout.split()
-    return int(words[words.index("packets") + 1])
+def of_links(statement: str) -> str:
+    """The rule that does this to datagrams of links."""
+    return f"ip protocol udp udp dport {PORTS['udp']} {statement}"
 
 
 def test_the_class_is_kept_and_the_datagram_shows_it(grid: Grid) -> None:
-    for name in "arb":
-        grid.host(name)
-    near, far = grid.link("a", "r"), grid.link("r", "b")
-    a, r, b = (
-        dialling(grid, "a", near.url("r", "udp")),
-        dialling(grid, "r"),
-        dialling(grid, "b", far.url("r", "udp")),
-    )
+    a, r, b = line(grid, "arb", "udp")
+    near, far = grid.links
     start([a, r, b])
-    at_ingress(near.end("r"), "ip dscp ef ip ecn ect0 counter")
-    at_ingress(far.end("b"), "ip dscp ef ip ecn ect0 counter")
+    ends = near.end("r"), far.end("b")
+    for end in ends:
+        at_ingress(end, of_links("ip dscp ef ip ecn ect0 counter"))
     with Ear(b) as ear:
         for traffic_class in (0, ECT1, EXPEDITED, EXPEDITED | CE):
             assert ear.hears(a, traffic_class) == traffic_class
-        assert (seen(near.end("r")), seen(far.end("b"))) == (0, 0)
+        assert [counted(end) for end in ends] == [0, 0]
         assert ear.hears(a, EXPEDITED | ECT0) == EXPEDITED | ECT0
-        assert (seen(near.end("r")), seen(far.end("b"))) == (1, 1), "relayed, it shows on both links"
+        assert [counted(end) for end in ends] == [1, 1], "relayed, it shows on both links"
 
 
 def test_congestion_on_a_link_reaches_the_receiver(grid: Grid) -> None:
-    for name in "arb":
-        grid.host(name)
-    near, far = grid.link("a", "r"), grid.link("r", "b")
-    a, r, b = (
-        dialling(grid, "a", near.url("r", "udp")),
-        dialling(grid, "r"),
-        dialling(grid, "b", far.url("r", "udp")),
-    )
+    a, r, b = line(grid, "arb", "udp")
     start([a, r, b])
     with Ear(b) as ear:
         assert ear.hears(a, EXPEDITED | ECT0) == EXPEDITED | ECT0
-        at_ingress(near.end("r"), "ip ecn set ce")
+        at_ingress(grid.links[0].end("r"), of_links("ip ecn set ce"))
         for capable in (ECT0, ECT1, CE):
             assert ear.hears(a, EXPEDITED | capable) == EXPEDITED | CE
 

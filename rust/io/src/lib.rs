@@ -6,7 +6,7 @@
 //! | [`lane`] | the poll loops that move packets |
 //! | [`shared`] | what threads share: tables, links, inboxes |
 //! | [`link`], [`outqueue`] | one link as all see it; what waits for it |
-//! | [`packets`] | whole packets in a buffer |
+//! | [`packets`], [`class`] | whole packets in a buffer; their traffic class |
 //! | [`keeper`], [`peers`] | handshakes and timers of links and sessions; the keys that lanes use |
 //! | [`tun`], [`tcp`] | devices and sockets |
 //! | [`udp`] | datagram links between our own nodes |
@@ -14,6 +14,7 @@
 //! | [`events`], [`counters`], [`probe`] | what goes up to Python |
 //! | [`sys`] | system calls that need `unsafe` |
 
+pub mod class;
 pub mod counters;
 pub mod events;
 pub mod handoff;

@@ -70,6 +70,43 @@ pub fn wait_writable(fd: BorrowedFd<'_>, most_ms: u16) -> bool {
     unsafe { libc::poll(&raw mut wanted, 1, libc::c_int::from(most_ms)) == 1 }
 }
 
+/// Set a socket option of one int.
+pub fn set_option(
+    fd: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the option is read from one int, which outlives the call.
+    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), length) };
+    check(result).map(drop)
+}
+
+/// Let the socket's buffer for what arrives hold no more than twice so many bytes, as the kernel counts them.
+pub fn limit_received(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    limit_buffer(fd, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, bytes)
+}
+
+/// The same of what is to be sent.
+pub fn limit_queued(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    limit_buffer(fd, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, bytes)
+}
+
+/// Beyond the limit for ordinary users where we may; within it otherwise.
+fn limit_buffer(fd: BorrowedFd<'_>, force: libc::c_int, plain: libc::c_int, bytes: usize) -> io::Result<()> {
+    let bytes = bytes as libc::c_int;
+    set_option(fd, libc::SOL_SOCKET, force, bytes).or_else(|_| set_option(fd, libc::SOL_SOCKET, plain, bytes))
+}
+
+/// Bytes in the socket's buffer that the interface hasn't sent yet, as the kernel counts them.
+pub fn queued(fd: BorrowedFd<'_>) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the request writes one int to where the pointer leads, which lives until then.
+    let result = check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) });
+    result.map_or(0, |_| usize::try_from(bytes).unwrap_or(0))
+}
+
 /// Fill `buffer` with random bytes of the kernel.
 pub fn random(buffer: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;

@@ -18,8 +18,7 @@ from zosnet.lab.feeder import feed
 from zosnet.lab.grid import Grid
 from zosnet.lab.measure import Beat
 from zosnet.lab.node import Node, Wishes
-from zosnet.lab.payload import Payload
-from zosnet.lab.transfer import Transfer
+from zosnet.lab.transfer import moved
 from zosnet.lab.two_paths import TwoPaths, meet, start
 from zosnet.lab.wait import until
 
@@ -75,10 +74,7 @@ def lose_a_path(
     until("a has all routes", lambda: route_count(a) >= routes + 3, within=60.0, seen=lambda: route_count(a))
     paths.prefer_better()
     beat = beating(a, b)
-    sent = Payload(a.host, "sent", FILE, in_memory=True)
-    came = Payload(b.host, "came", FILE, in_memory=True)
-    digest = sent.fill(FILE)
-    transfer = Transfer(a.host, sent.path, b.host, came.path, b.address, mbit=100)
+    transfer, came, digest = moved(a, b, FILE, mbit=100)
     until("a third has arrived", lambda: transfer.received() > FILE // 3)
     since = paths.carried()
     what(paths)
@@ -126,10 +122,7 @@ def come_back(grid: Grid, proto: str, mbit: float = 100) -> Return:
     start(list(paths.nodes.values()))
     paths.prefer_better()
     size = int(mbit * 1e6 / 8 * RETURN_S)
-    sent = Payload(a.host, "sent", size, in_memory=True)
-    came = Payload(b.host, "came", size, in_memory=True)
-    digest = sent.fill(size)
-    transfer = Transfer(a.host, sent.path, b.host, came.path, b.address, mbit=mbit)
+    transfer, came, digest = moved(a, b, size, mbit=mbit)
     until("a tenth has arrived", lambda: transfer.received() > size // 10)
     paths.better.cut()
     since, received = paths.carried(), transfer.received()

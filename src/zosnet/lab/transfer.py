@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from zosnet.lab.errors import LabError
 from zosnet.lab.host import Host
 from zosnet.lab.measure import Outage, gaps, rate
+from zosnet.lab.node import Node
+from zosnet.lab.payload import Payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +95,12 @@ class Transfer:
             port=int(str(done["local_port"])),
             progress=((began, 0), *self.progress()),
         )
+
+
+def moved(source: Node, target: Node, size: int, *, mbit: float = 0) -> tuple[Transfer, Payload, str]:
+    """A file of so many bytes on its way; what comes of it, and the SHA-256 that it must have."""
+    sent = Payload(source.host, "sent", size, in_memory=True)
+    came = Payload(target.host, "came", size, in_memory=True)
+    digest = sent.fill(size)
+    transfer = Transfer(source.host, sent.path, target.host, came.path, target.address, mbit=mbit)
+    return transfer, came, digest

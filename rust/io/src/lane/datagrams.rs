@@ -12,6 +12,7 @@ use zosnet_core::session::compact::expand;
 use zosnet_core::session::{self, Entries, EntryKind, HEADER, OpenError};
 use zosnet_core::{datagram, ipv6, upper};
 
+use crate::class::{is_congested, mark_congested};
 use crate::counters::Counter;
 use crate::events::Event;
 use crate::handoff::LinkId;
@@ -20,7 +21,6 @@ use crate::link::LinkState;
 use crate::peers::Inbound;
 use crate::udp::batch::{MESSAGES, Received};
 
-use super::class::{is_congested, mark_congested};
 use super::{Lane, pace};
 
 /// Receive calls in one turn, so that the TUN gets its turn.

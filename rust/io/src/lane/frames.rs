@@ -22,12 +22,12 @@ use zosnet_core::offload::{Checksums, Gso, VirtioNetHdr, split_as};
 use zosnet_core::session::compact::{COMPACT, compact};
 use zosnet_core::session::{self, ENTRY_HEADER, EntryKind, HEADER, OVERHEAD, TAG, Transport};
 
+use crate::class::{class_of, not_capable};
 use crate::counters::Counter;
 use crate::keeper::ToKeeper;
 use crate::link::{LinkState, bump};
 
 use super::Lane;
-use super::class::{class_of, not_capable};
 use super::port::Sent;
 use super::relay::wrap_relayed;
 use super::road::{Kind, Road};

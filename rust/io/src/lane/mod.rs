@@ -20,7 +20,6 @@
 
 mod bounds;
 pub mod carrier;
-mod class;
 mod connect;
 mod datagrams;
 mod door;

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::sys;
+
 /// Wanted socket buffers: a burst of some milliseconds at line rate.
-static BUFFER: libc::c_int = 4 << 20;
+const BUFFER: usize = 4 << 20;
 
 /// Sockets for the addresses to listen on; with none, one on a port of the system's choice, to dial from.
 pub fn bind_all(listen: &[SocketAddr], mark: u32) -> io::Result<Vec<UdpSocket>> {
@@ -29,28 +31,10 @@ fn bind(address: SocketAddr, mark: u32) -> io::Result<UdpSocket> {
     if mark != 0 {
         socket.set_mark(mark)?;
     }
-    enlarge(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF);
-    enlarge(&socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF);
+    // Best effort.
+    drop(sys::limit_received(socket.as_fd(), BUFFER));
+    drop(sys::limit_queued(socket.as_fd(), BUFFER));
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
-}
-
-/// Best effort: past the system's limit as root, up to it otherwise.
-fn enlarge(socket: &Socket, force: libc::c_int, ordinary: libc::c_int) {
-    for option in [force, ordinary] {
-        // SAFETY: the socket is open and the option reads one int, which BUFFER is.
-        let result = unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                option,
-                (&raw const BUFFER).cast(),
-                size_of::<libc::c_int>() as libc::socklen_t,
-            )
-        };
-        if result == 0 {
-            return;
-        }
-    }
 }

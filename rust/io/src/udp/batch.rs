@@ -5,11 +5,12 @@
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 
 use socket2::{SockAddr, SockRef};
 
+use crate::sys;
 use crate::tcp::plain;
 
 /// Messages of one receive call, each a train of datagrams of one sender.
@@ -28,83 +29,28 @@ const CONTROL: usize = 64;
 #[derive(Clone, Copy)]
 struct Control([u8; CONTROL]);
 
-fn set_option(
-    socket: &UdpSocket,
-    level: libc::c_int,
-    name: libc::c_int,
-    value: libc::c_int,
-) -> io::Result<()> {
-    // SAFETY: the option is read from one int, which outlives the call.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            name,
-            (&raw const value).cast(),
-            mem::size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}
-
 /// Make a bound socket fit for batches.
 ///
 /// # Errors
 /// Only for what can't be done without: receiving trains (Linux 5.0) and not fragmenting.
 pub fn prepare(socket: &UdpSocket, buffer: usize) -> io::Result<()> {
-    let buffer = buffer as libc::c_int;
-    // Beyond the limit for ordinary users where we may; within it otherwise.
-    for (force, plain) in [
-        (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
-        (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
-    ] {
-        if set_option(socket, libc::SOL_SOCKET, force, buffer).is_err() {
-            set_option(socket, libc::SOL_SOCKET, plain, buffer)?;
-        }
-    }
-    set_option(socket, libc::SOL_UDP, libc::UDP_GRO, 1)?;
+    sys::limit_received(socket.as_fd(), buffer)?;
+    sys::limit_queued(socket.as_fd(), buffer)?;
+    let set_option = |level, name, value| sys::set_option(socket.as_fd(), level, name, value);
+    set_option(libc::SOL_UDP, libc::UDP_GRO, 1)?;
     // Never fragment, never believe an ICMP error about it: the link finds its MTU by probes (RFC 8899).
     if is_v6(socket) {
         set_option(
-            socket,
             libc::IPPROTO_IPV6,
             libc::IPV6_MTU_DISCOVER,
             libc::IPV6_PMTUDISC_PROBE,
         )?;
-        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
+        set_option(libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
     }
     // Of a dual-stack socket these count for its IPv4 datagrams; one that is only IPv6 may refuse them.
-    let v4 = set_option(
-        socket,
-        libc::IPPROTO_IP,
-        libc::IP_MTU_DISCOVER,
-        libc::IP_PMTUDISC_PROBE,
-    )
-    .and_then(|()| set_option(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1));
+    let v4 = set_option(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)
+        .and_then(|()| set_option(libc::IPPROTO_IP, libc::IP_RECVTOS, 1));
     if is_v6(socket) { Ok(()) } else { v4 }
-}
-
-/// Bytes in the socket's buffer that the interface hasn't sent yet, as the kernel counts them.
-pub fn queued(socket: &UdpSocket) -> usize {
-    let mut bytes: libc::c_int = 0;
-    // SAFETY: the request writes one int to where the pointer leads, which lives until then.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    if result < 0 {
-        0
-    } else {
-        usize::try_from(bytes).unwrap_or(0)
-    }
-}
-
-/// Let the socket's buffer hold no more than twice so many bytes, as the kernel counts them. It may refuse.
-pub fn limit_queued(socket: &UdpSocket, bytes: usize) {
-    let bytes = bytes as libc::c_int;
-    if set_option(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, bytes).is_err() {
-        let _ = set_option(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes);
-    }
 }
 
 /// Whether the socket is of the IPv6 family.

@@ -6,11 +6,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::UdpSocket;
+use std::os::fd::AsFd;
 
 use socket2::SockAddr;
 
 use super::batch::{self, Sending};
 use super::depth::Depth;
+use crate::class::congested;
 use crate::sys;
 
 /// Datagrams of a train, the kernel's own limit on all versions.
@@ -23,8 +25,6 @@ const FLUSH_AT: usize = 32;
 const SHORT_TRAIN: usize = 6_000;
 /// Bytes that may wait while the socket takes nothing: about 2 ms at 5 Gbit/s. Less where the interface is slower.
 pub const LIMIT: usize = 1 << 20;
-/// Congestion experienced, in both bits of the ECN field (RFC 3168).
-const CE: u8 = 3;
 
 #[derive(Debug)]
 struct Train {
@@ -110,20 +110,19 @@ impl Outbox {
         }
     }
 
-    /// The class of a datagram that is added now: congestion begins where half of what may wait does (RFC 3168).
-    fn marked(&self, class: u8) -> u8 {
-        let is_capable = class & CE != 0;
-        if is_capable && self.len() >= self.limit() / 2 {
-            class | CE
-        } else {
-            class
-        }
+    /// Whether a datagram that is added now meets congestion: it begins where half of what may wait does.
+    fn is_congested(&self) -> bool {
+        self.len() >= self.limit() / 2
     }
 
     /// Add one datagram: `write` appends it to the bytes it is given, and says whether it did. If not, what it
     /// appended is forgotten.
     pub fn add(&mut self, to: &SockAddr, class: u8, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
-        let class = self.marked(class);
+        let class = if self.is_congested() {
+            congested(class)
+        } else {
+            class
+        };
         let longest = (self.depth.limit() / 4).clamp(SHORT_TRAIN, TRAIN_BYTES);
         let start = self.bytes.len();
         if !write(&mut self.bytes) {
@@ -161,9 +160,9 @@ impl Outbox {
     pub fn flush(&mut self, socket: &UdpSocket) -> Flushed {
         let mut flushed = Flushed::default();
         let (now, mut refused) = (sys::now(), false);
-        if self.depth.is_due(now) && self.depth.look(now, batch::queued(socket)) {
+        if self.depth.is_due(now) && self.depth.look(now, sys::queued(socket.as_fd())) {
             // The kernel doubles it, for what it needs itself, and so counts itself.
-            batch::limit_queued(socket, self.depth.limit() / 2);
+            drop(sys::limit_queued(socket.as_fd(), self.depth.limit() / 2));
         }
         while !self.trains.is_empty() {
             let bytes = |train: &Train| self.bytes.get(train.start..train.end).unwrap_or_default();
@@ -211,7 +210,7 @@ impl Outbox {
             }
         }
         if refused || self.depth.is_measuring() || self.depth.is_refused() {
-            self.depth.gave(now, batch::queued(socket), refused);
+            self.depth.gave(now, sys::queued(socket.as_fd()), refused);
         }
         self.waiting = self.trains.iter().map(|train| train.count).sum();
         if self.trains.is_empty() {
@@ -254,6 +253,8 @@ impl Outbox {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use std::net::SocketAddr;
+
+    use crate::class::CE;
 
     use super::super::batch::{MESSAGE_ROOM, MESSAGES, Receiver, is_v6};
     use super::super::socket;

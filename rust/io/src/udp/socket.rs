@@ -8,11 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::batch;
+use super::{batch, depth};
 
-/// What the kernel may hold for us in each direction: two milliseconds at 6 Gbit/s. More delays everything that waits
-/// behind one stream, by as much, and makes nothing faster (docs/benchmarks.md).
-const BUFFER: usize = 3 << 19;
+/// What the kernel may hold for us in each direction at first. It doubles it, for what it needs itself.
+const BUFFER: usize = depth::MOST / 2;
 const EVERYWHERE: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 /// Open `count` sockets on `address`.

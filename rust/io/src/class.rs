@@ -2,10 +2,10 @@
 //! way did to that one is copied back (RFC 6040).
 
 /// Congestion experienced, in both bits of the ECN field.
-const CE: u8 = 3;
+pub const CE: u8 = 3;
 
 /// The traffic class of an IP packet.
-pub(super) fn class_of(packet: &[u8]) -> u8 {
+pub fn class_of(packet: &[u8]) -> u8 {
     match packet {
         [first, second, ..] if first >> 4 == 6 => first << 4 | second >> 4,
         [first, second, ..] if first >> 4 == 4 => *second,
@@ -15,17 +15,22 @@ pub(super) fn class_of(packet: &[u8]) -> u8 {
 
 /// The same, for a datagram that congestion drops and never marks: pieces of a packet would have to mark the whole of it
 /// (RFC 3168, section 5.3).
-pub(super) const fn not_capable(class: u8) -> u8 {
+pub const fn not_capable(class: u8) -> u8 {
     class & !CE
 }
 
+/// The class of a datagram that meets congestion here. What isn't capable of the mark stays as it is.
+pub const fn congested(class: u8) -> u8 {
+    if class & CE == 0 { class } else { class | CE }
+}
+
 /// Whether a datagram of this class met congestion.
-pub(super) const fn is_congested(class: u8) -> bool {
+pub const fn is_congested(class: u8) -> bool {
     class & CE == CE
 }
 
 /// Mark an IPv6 packet whose datagram met congestion (RFC 6040, section 4.2). False: it can't be marked, drop it.
-pub(super) fn mark_congested(packet: &mut [u8]) -> bool {
+pub fn mark_congested(packet: &mut [u8]) -> bool {
     // The ECN bits are the lower two of the traffic class, which straddles the first two bytes of IPv6.
     let Some(second) = packet.get_mut(1) else {
         return false;
@@ -54,6 +59,7 @@ mod tests {
             let capable = class & CE != 0;
             assert_eq!(mark_congested(&mut bytes), capable);
             assert_eq!(bytes, packet(if capable { class | CE } else { class }));
+            assert_eq!(congested(class), if capable { class | CE } else { class });
             assert_eq!(is_congested(class), class & CE == CE);
             assert!(!is_congested(not_capable(class)) && not_capable(class) >> 2 == class >> 2);
         }

@@ -8,6 +8,7 @@ nftables and util-linux.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -149,6 +150,14 @@ class Lab:
     def logs(self) -> str:
         """The end of every log, for the report of a failure."""
         return self.grid.logs()
+
+    def keep_logs(self, directory: Path, result: Mapping[str, object]) -> None:
+        """Copy all logs as they are now, and the run's numbers so far: why was it slow?"""
+        directory.mkdir(parents=True)
+        for node in self.nodes.values():
+            for process in node.host.processes:
+                shutil.copy(process.log, directory / f"{node.name}-{process.log.name}")
+        (directory / "result.json").write_text(json.dumps(result, indent=1) + "\n")
 
     def close(self) -> None:
         """Stop everything, remove everything. May be called twice."""

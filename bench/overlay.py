@@ -245,6 +245,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--verbose", action="store_true", help="print the daemons' logs when a run fails"
         )
+        command.add_argument("--logs", type=Path, help="a directory in which the logs of every run are kept")
     run.add_argument("--quick", action="store_true", help="bulk TCP and idle ping only")
     run.add_argument("--idle", type=float, default=30.0, help="seconds that an idle node is watched")
     run.add_argument("--outage", type=float, default=20.0, help="seconds that a failover is watched (C, D)")
@@ -255,7 +256,7 @@ def options_of(asked: argparse.Namespace) -> Options:
     return Options(
         seconds=asked.seconds, congestion=asked.congestion, verbose=asked.verbose,
         quick=getattr(asked, "quick", False), idle=getattr(asked, "idle", 30.0),
-        outage=getattr(asked, "outage", 20.0),
+        outage=getattr(asked, "outage", 20.0), logs=asked.logs,
     )  # fmt: skip
 
 

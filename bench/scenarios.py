@@ -42,6 +42,7 @@ class Options:
     outage: float = 20.0  #: how long a failover is watched
     idle: float = 30.0  #: how long an idle node is watched
     verbose: bool = False
+    logs: Path | None = None  #: where the logs of every run are kept
 
 
 class Trial:
@@ -107,6 +108,9 @@ def trial(
                 if options.verbose:
                     print(lab.logs(), file=sys.stderr)
                 raise
+            finally:
+                if options.logs:
+                    lab.keep_logs(options.logs / f"{peer.name}-{lab.grid.id}", run.result)
 
     run.attempt("run", act)
     return run.result
@@ -253,7 +257,7 @@ def _failover(
         lab.cut(used)
         got = json.loads(udp.communicate(timeout=total + 20)[0])["got"]
         ended = tcp.communicate(timeout=total + 60)[0]
-        run.result["cut_link"] = float(used)
+        run.result["cut_at"], run.result["cut_link"] = cut_at, float(used)
         run.result["udp_outage_ms"] = outage_ms([row[2] for row in got], cut_at, options.outage)
         run.result["udp_lost"] = total / 0.01 - len(got)
         run.result["tcp_stall_ms"] = outage_ms(_sink_times(sink), cut_at, options.outage)

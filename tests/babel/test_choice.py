@@ -136,6 +136,43 @@ def test_an_equal_link_to_the_same_node_is_preferred_as_backup_to_a_stranger_bet
     assert ways(talk) == (B, C, True)
 
 
+def beside(*links: tuple[str, str, float]) -> Dialogue:
+    """A, with links to one node D under the numbers 2, 3, …: (kind, place, round trip) of each."""
+    talk = Dialogue()
+    for peer, (kind, place, rtt) in enumerate(links, start=2):
+        talk = talk >> linked(peer, kind, place=place) >> Heard(peer, Hello(0)) >> measured(peer, rtt)
+        talk = talk >> Heard(peer, update("D", 0, 0, OURS))
+    return talk
+
+
+def test_a_backup_on_another_path_comes_before_one_that_would_be_lost_as_well() -> None:
+    talk = beside(("udp", "one", 0.01), ("udp", "one", 0.01), ("udp", "other", 0.03))
+    assert ways(talk) == (B, D, False)
+    assert ways(talk >> stalled(D)) == (B, C, False)
+    streams = beside(("tcp", "one", 0.01), ("tcp", "one", 0.01), ("tcp", "other", 0.03))
+    assert ways(streams) == (B, C, True), "two streams on one path are faster than one"
+    assert ways(beside(("tcp", "one", 0.01), ("udp", "one", 0.03), ("tcp", "other", 0.04))) == (B, D, False)
+
+
+def test_a_link_that_falls_silent_throws_doubt_on_those_beside_it_until_they_are_heard() -> None:
+    talk = beside(("udp", "one", 0.01), ("udp", "one", 0.01), ("udp", "other", 0.03))
+    cost = costs(talk)[C]
+    talk = talk >> stalled(B)
+    assert [said.peer for said in talk.said if isinstance(said, Send) and isinstance(said.tlv, Hello)] == [C]
+    assert ways(talk)[:2] == (D, C) and costs(talk)[C] == cost, "others needn't hear of a doubt"
+    talk = talk >> Silence(30, answering=(D,), rtt=0.03)
+    assert ways(talk)[:2] == (D, C)
+    talk = beside(("udp", "one", 0.01), ("udp", "one", 0.01), ("udp", "other", 0.03)) >> stalled(B)
+    talk = talk >> Heard(C, Ihu(14), rtt=0.01)
+    assert ways(talk)[:2] == (C, D)
+
+
+def test_in_doubt_the_only_way_is_taken_all_the_same_and_its_metric_stays() -> None:
+    talk = beside(("udp", "one", 0.01), ("udp", "one", 0.01)) >> stalled(B)
+    assert ways(talk)[:2] == (C, None)
+    assert installs(talk)[-1].metric == costs(talk)[C] == 14
+
+
 def test_spreading_ends_while_one_of_the_links_is_silent_and_begins_again_when_it_is_stable() -> None:
     talk = talk_over("udp", "udp") >> stalled(C)
     assert ways(talk) == (B, None, False)

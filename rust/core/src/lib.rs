@@ -42,6 +42,7 @@ pub mod offload;
 pub mod path;
 mod reason;
 pub mod session;
+pub mod silence;
 pub mod suite;
 pub mod tree;
 pub mod waiting;

@@ -248,6 +248,8 @@ pub struct TcpInfo {
     pub bytes_acked: u64,
     /// Bytes in the socket buffer that were not sent yet.
     pub notsent: u32,
+    /// The smallest round-trip time of the last minutes, seconds; more than an hour before there was one.
+    pub smallest_rtt: f64,
 }
 
 /// TCP_INFO of a socket. Offsets from `struct tcp_info` in linux/tcp.h, which only grows at its end.
@@ -280,6 +282,7 @@ pub fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<TcpInfo> {
         rttvar: f64::from(word(72)) * 1e-6,
         bytes_acked: long(120),
         notsent: word(144),
+        smallest_rtt: f64::from(word(148)) * 1e-6,
     })
 }
 

@@ -6,8 +6,9 @@ Its life:
     fresh: it was stalled or gone, and is back. It is a backup and the only route's link at once, but routes
         that work don't return to it before it was well for a while (`Hold`).
     suspect: busy, and a Hello stays unanswered. Its routes cost PENALTY more, so they are the last resort.
-The data plane ends a stall; an IHU ends suspicion, which is mild on purpose: a stock node that waits in its
-own queues answers late without being gone.
+    doubted: a link beside it, on the same path, has stalled. Nothing goes over it that has another way.
+The data plane ends a stall; an IHU ends suspicion and doubt. Suspicion is mild on purpose: a stock node that
+waits in its own queues answers late without being gone.
 """
 
 from collections.abc import Iterator
@@ -86,6 +87,7 @@ class Neighbour:
         "hold",
         "ihu_due",
         "is_busy",
+        "is_doubted",
         "is_fresh",
         "is_ours",
         "is_spared",
@@ -148,8 +150,10 @@ class Neighbour:
         self.has_spoken = False
         """Whether it has said anything that shows it to speak Babel."""
         self.is_ours = self.is_busy = self.is_stalled = self.is_suspect = self.gone = False
+        self.is_doubted = False
+        """Whether a link beside it fell silent since it was heard: see `siblings`."""
         self.is_spared = False
-        """Whether nothing goes over it that has another way: it is metered, or suspect."""
+        """Whether nothing goes over it that has another way: it is metered, suspect, or doubted."""
         self.is_fresh = False
         self.fresh_until = 0.0
         self.hold = Hold(SHORTEST_RETURN, LONGEST_RETURN)
@@ -190,7 +194,7 @@ class Neighbour:
         if asked_at is not None:
             self._slowest = max(now - asked_at, 0.9 * self._slowest)
             self.link.sample(now - asked_at if rtt is None else rtt, now)
-        self.is_suspect = False
+        self.is_suspect = self.is_doubted = False
         return self._recost()
 
     def measure(self, rtt: float | None, loss: float | None, now: float) -> bool:
@@ -268,6 +272,15 @@ class Neighbour:
             self.be_fresh(self.hold, now)
         return self._recost()
 
+    def doubt(self, now: float) -> bool:
+        """A link beside it fell silent: ask at once. Whether `cost` changed."""
+        if self.gone or self.is_stalled or self.is_suspect or self.is_doubted:
+            return False
+        self.is_doubted = True
+        self._asked_at = None  # what answers an earlier Hello would say nothing about now
+        self._next_hello = now
+        return self._recost()
+
     def be_fresh(self, hold: Hold, now: float) -> None:
         """It is back after a failure; `hold` knows how often that happened."""
         self.hold = hold
@@ -284,7 +297,7 @@ class Neighbour:
 
     def _recost(self) -> bool:
         before = self.cost, self.is_spared
-        self.is_spared = self.metered or self.far_metered or self.is_suspect
+        self.is_spared = self.metered or self.far_metered or self.is_suspect or self.is_doubted
         if self.gone or self.is_stalled:
             self.cost = INFINITY
         else:

@@ -13,7 +13,7 @@ from zosnet.babel.neighbour import Neighbour
 from zosnet.babel.node import Node
 from zosnet.babel.queries import Queries
 from zosnet.babel.route import Entry, Route
-from zosnet.babel.selection import may_spread, select, tempting
+from zosnet.babel.selection import may_spread, may_stand_in, select, tempting
 from zosnet.babel.seqno import ahead
 from zosnet.babel.seqno_requests import SeqnoRequests
 from zosnet.babel.source import Source, is_feasible
@@ -192,7 +192,7 @@ class Routing:
                 return
             if route is backup:
                 return
-            if backup is not None and route.total >= backup.total:
+            if backup is not None and not may_stand_in(route, selected, backup):
                 return
         self.decide(entry)
 

@@ -9,7 +9,8 @@ metric, like anything else, for updates are not signed. The backup always leads 
 route it stands in for.
 
 A route over a metered link, or over one that doesn't answer, is used only if there is no other, whatever the
-metrics: see `is_spared`. Among equals in that the metric decides.
+metrics: see `is_spared`. Among equals in that the metric decides. A backup over another path comes before one
+that shares the path of what it stands in for, and would be lost with it.
 
 A route in use is left for a better one, but not for one over a link that has only just come back: see
 `is_fresh`. Of two links to one node a datagram link is preferred as soon as it is no longer, for what flows
@@ -20,7 +21,7 @@ from zosnet.babel.metric import INFINITY, is_worth_switching, margin
 from zosnet.babel.neighbour import Neighbour
 from zosnet.babel.route import Entry, Route
 from zosnet.babel.seqno import SEQNO_MASK
-from zosnet.babel.siblings import DATAGRAMS
+from zosnet.babel.siblings import DATAGRAMS, share_path
 from zosnet.babel.source import Source, is_feasible, is_older, is_premature
 
 Choice = tuple[Route | None, Route | None]
@@ -52,6 +53,8 @@ def may_spread(selected: Route, backup: Route | None) -> bool:
         return False
     one, other = selected.neighbour, backup.neighbour
     if not _are_twins(one, other) or one.kind != other.kind or one.is_spared != other.is_spared:
+        return False
+    if one.kind == DATAGRAMS and share_path(one, other):  # two streams on one path are faster than one
         return False
     if not (_is_steady(one) and _is_steady(other)):
         return False
@@ -128,17 +131,33 @@ def _is_steady(neighbour: Neighbour) -> bool:
     return not neighbour.is_fresh and not neighbour.is_suspect
 
 
+def may_stand_in(route: Route, selected: Route, backup: Route) -> bool:
+    """Whether a feasible route that just came in, or changed, may be the better backup. Cheap."""
+    if route.total < backup.total:
+        return True
+    one = selected.neighbour
+    return share_path(one, backup.neighbour) and not share_path(one, route.neighbour)
+
+
 def _stand_in(selected: Route, candidates: _Candidates) -> Route | None:
-    """The nearest other route to the same incarnation, or one that is as good to the same neighbour."""
+    """The other route to the same incarnation to flip to.
+
+    One as good to the same neighbour, over which flows may be spread; else the nearest on another path; else
+    the nearest.
+    """
     raw = selected.router_id.raw
-    nearest: Route | None = None
+    apart: Route | None = None
+    beside: Route | None = None
     for *_, route in candidates:
         if route is selected or route.router_id.raw != raw:
             continue
         if may_spread(selected, route):
             return route
-        nearest = nearest or route
-    return nearest
+        if share_path(selected.neighbour, route.neighbour):
+            beside = beside or route
+        else:
+            apart = apart or route
+    return apart or beside
 
 
 def _candidates(entry: Entry, sources: dict[bytes, Source], latest: float) -> _Candidates:

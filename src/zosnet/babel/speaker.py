@@ -20,7 +20,7 @@ from zosnet.babel.returns import Returns
 from zosnet.babel.route import Entry, Route
 from zosnet.babel.routing import Routing
 from zosnet.babel.seqno_requests import SeqnoRequests
-from zosnet.babel.siblings import share_loss
+from zosnet.babel.siblings import share_loss, share_silence
 from zosnet.babel.starvation import Starvation
 from zosnet.babel.status import NeighbourStatus, QueryStatus, RouteStatus, neighbour_status, route_status
 from zosnet.model.keys import KEY_BYTES
@@ -375,10 +375,15 @@ class Speaker:
         self._recosted(neighbour)
 
     def _stall(self, peer: int, stalled: bool, now: float) -> None:
-        neighbour = self._at(now).neighbours.get(peer)
-        if neighbour is not None and neighbour.set_stalled(stalled, now):
-            self._recosted(neighbour)
-            self._node.agenda.put(neighbour, neighbour.deadline())
+        node = self._at(now)
+        neighbour = node.neighbours.get(peer)
+        if neighbour is None or not neighbour.set_stalled(stalled, now):
+            return
+        self._recosted(neighbour)
+        node.agenda.put(neighbour, neighbour.deadline())
+        for other in share_silence(node.neighbours.values(), neighbour, now) if stalled else ():
+            self._routing.mark(other)
+            node.agenda.put(other, other.deadline())
 
     def _recosted(self, neighbour: Neighbour) -> None:
         """The neighbour costs something else now; so may those beside it."""

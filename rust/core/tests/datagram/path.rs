@@ -42,6 +42,34 @@ fn a_silent_cut_is_a_stall_in_time_and_so_is_its_end() {
 }
 
 #[test]
+fn a_host_that_stood_still_for_a_moment_leaves_no_patience_behind() {
+    for frozen in [0.4, 0.9, 1.8] {
+        for then in [0.05, 0.3, 1.0] {
+            let mut world = World::pair(1);
+            world.path.delay = 0.001;
+            world.connect(0, 1);
+            world.start_traffic(0, 0.002, 500);
+            world.run(4.0);
+            world.nodes[1].asleep = true;
+            world.run(frozen);
+            world.nodes[1].asleep = false;
+            world.run(then);
+            world.path.cut = true;
+            let cut = world.now;
+            world.run(1.0);
+            for side in [0, 1] {
+                let stall = world.stalls(side).into_iter().rfind(|(_, stalled)| *stalled);
+                let took = stall.map(|(at, _)| at - cut);
+                assert!(
+                    world.link(side).stalled && took.is_some_and(|took| took <= 0.5),
+                    "{side}, {frozen}, {then}: {took:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn loss_alone_is_no_stall() {
     let mut world = World::pair(2);
     world.path.loss = 0.02;

@@ -12,6 +12,8 @@ use crate::events::Event;
 use crate::handoff::LinkId;
 use crate::sys::{self, Epoll};
 
+use zosnet_core::silence::patience;
+
 use super::carrier::Carrier;
 
 /// How often a link with data under way is looked at, in seconds.
@@ -146,7 +148,7 @@ impl Carrier {
         } else {
             DEAF_FLOOR
         };
-        let limit = floor.max(3.0 * info.rtt + 4.0 * info.rttvar);
+        let limit = patience(3.0 * info.rtt + 4.0 * info.rttvar, floor, info.smallest_rtt);
         if now - link.progress.at < limit || link.state.stalled.swap(true, Relaxed) {
             return Vec::new();
         }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use zosnet_core::silence::{Smallest, patience};
+
 /// The least time without acknowledgement that means anything.
 const FLOOR: Duration = Duration::from_millis(100);
 /// Extra time in which acknowledgements that already wait in the socket are read.
@@ -42,12 +44,17 @@ pub struct Watch {
     waiting: Option<Instant>,
     deadline: Option<Instant>,
     stalled_at: Option<Instant>,
+    smallest: Smallest,
+    /// When the first packet was sent: `smallest` counts from there.
+    begun: Option<Instant>,
 }
 
 /// Time without an acknowledgement that makes a peer silent: 100 ms, or long enough for a lost packet's probe
 /// (RTT + 4 variances + 25 ms for a delayed ACK, RFC 9002 §6.2.1) to be answered, the variance taken as RTT / 4.
-pub fn limit(rtt: Duration) -> Duration {
-    FLOOR.max(rtt * 4 + Duration::from_millis(45))
+/// Bounded as on links of every kind, see [`patience`].
+pub fn limit(rtt: Duration, smallest: f64) -> Duration {
+    let usual = rtt * 4 + Duration::from_millis(45);
+    Duration::from_secs_f64(patience(usual.as_secs_f64(), FLOOR.as_secs_f64(), smallest))
 }
 
 impl Watch {
@@ -58,6 +65,9 @@ impl Watch {
 
     /// Something was just sent; `acks` came so far.
     pub fn sent(&mut self, now: Instant, acks: u64, rtt: Duration) {
+        let begun = *self.begun.get_or_insert(now);
+        self.smallest
+            .sample(rtt.as_secs_f64(), (now - begun).as_secs_f64());
         if self.stalled_at.is_some() {
             return;
         }
@@ -66,7 +76,8 @@ impl Watch {
             self.waiting = Some(now);
         }
         // A deadline that runs already is put off when it comes: cheaper than at every packet.
-        self.deadline.get_or_insert(now + limit(rtt) + GRACE);
+        self.deadline
+            .get_or_insert(now + limit(rtt, self.smallest.get()) + GRACE);
     }
 
     /// The deadline has passed (calls before it do nothing).
@@ -86,7 +97,7 @@ impl Watch {
                 Verdict::Silent
             };
         }
-        let due = waiting + limit(rtt) + GRACE;
+        let due = waiting + limit(rtt, self.smallest.get()) + GRACE;
         if now < due || now - deadline > LATE {
             self.deadline = Some(due.max(now + GRACE * 2));
             return Verdict::Same;
@@ -175,7 +186,11 @@ mod tests {
 
     #[test]
     fn long_paths_get_more_time() {
-        assert_eq!(limit(RTT), FLOOR);
-        assert_eq!(limit(Duration::from_millis(100)), Duration::from_millis(445));
+        assert_eq!(limit(RTT, 0.001), FLOOR);
+        assert_eq!(limit(Duration::from_millis(100), 0.1), Duration::from_millis(445));
+        assert_eq!(
+            limit(Duration::from_millis(500), 0.001),
+            Duration::from_millis(400)
+        );
     }
 }

@@ -170,7 +170,7 @@ def test_a_route_that_packets_wait_for_is_installed_before_the_others_are_decide
             a.plane.batches.clear()
             # From here on nothing else runs: the machine's speed decides nothing.
             now = time.monotonic()
-            a.plane._used.add((used.subnet.packed(), used.subnet.length))
+            a.plane.forwarder.routes.use(used.subnet.packed(), used.subnet.length)
             driver._take(LinkDown(1, "gone", now), now)
             driver._act_routing(now)
             assert not a.plane.batches, "no route is no news that packets wait for"

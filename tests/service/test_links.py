@@ -17,6 +17,7 @@ from zosnet.lab.fake_node import FakeNode, fake_node, secret_of, until
 from zosnet.model.keys import PublicKey
 from zosnet.model.router_id import RouterId
 from zosnet.service import driver as driver_module
+from zosnet.service import used_routes
 from zosnet.service.route_batch import RECORD_BYTES
 from zosnet.service.views import PeerView
 from zosnet.wire.babel import Update, encode_control
@@ -151,7 +152,7 @@ def test_a_route_that_packets_wait_for_is_installed_before_the_others_are_decide
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Link 1 is lost, link 2 is no backup: one newer seqno comes while 10,000 routes are worked off."""
-    monkeypatch.setattr(driver_module, "USED_AGAIN", 0.0)
+    monkeypatch.setattr(used_routes, "USED_AGAIN", 0.0)
     monkeypatch.setattr(driver_module, "LONGEST_TURN", 0.0)  # a round each
     monkeypatch.setattr(babel_speaker, "LONGEST_DECIDING", float("inf"))  # a busy machine takes its time
     used = FAR[ROUTES // 2]

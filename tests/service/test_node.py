@@ -489,7 +489,7 @@ def test_discovery_runs_finds_restarts_and_may_fail(tmp_path: Path) -> None:
             fake_node(ether, A, disable_peer_discovery=False, peer_discovery_port=0, read_settings=read) as a,
         ):
             other = RouterId.of(secret_of(B).public(), 0, bytes(6))
-            a.node._found(Endpoint.parse(at(B)), other)
+            a.node._local_peers.found(Endpoint.parse(at(B)), other)
             await until(lambda: reaches(a, b))
             assert [peer.kind for peer in a.node.peers().peers] == ["discovered"]
             with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as taken:

@@ -9,6 +9,7 @@ from ipaddress import IPv6Address
 from typing import Any
 
 import pytest
+from tests.service.nodes import A, B
 
 from zosnet.access import ANYONE, Rule, parse_rule
 from zosnet.lab.fake_dataplane import Ether
@@ -17,7 +18,6 @@ from zosnet.model.errors import UsageError
 from zosnet.service.views import MessageRequest, PingRequest
 from zosnet.store.settings import Settings
 
-A, B = "10.0.0.1", "10.0.0.2"
 CLOSED: dict[str, Any] = {"allow_inbound": "none"}
 KEY_OF_B = secret_of(B).public()
 

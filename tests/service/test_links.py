@@ -7,6 +7,7 @@ import time
 from random import Random
 
 import pytest
+from tests.service.nodes import A, B, C, reaches
 
 from zosnet.babel import ORDERED_ZONE, SESSION_ZONE
 from zosnet.babel import neighbour as babel_neighbour
@@ -22,17 +23,12 @@ from zosnet.service.route_batch import RECORD_BYTES
 from zosnet.service.views import PeerView
 from zosnet.wire.babel import Update, encode_control
 
-A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 BOTH = {"tcp": 9651, "udp": 9652}
 ROUTES = 10_000
 
 
 def peer(node: FakeNode, endpoint: str) -> PeerView:
     return next(each for each in node.node.peers().peers if each.endpoint == endpoint)
-
-
-def reaches(node: FakeNode, other: FakeNode) -> bool:
-    return other.address in {route.address for route in node.node.routes().selected}
 
 
 def test_a_datagram_link_proves_the_key_and_shows_what_was_measured() -> None:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from zosnet.dataplane.protocol import Dataplane
 from zosnet.model.endpoint import Endpoint
@@ -16,6 +15,7 @@ from zosnet.model.errors import HostError
 from zosnet.model.router_id import RouterId
 from zosnet.service.discovery import Discovery
 from zosnet.service.peering import Peering
+from zosnet.service.spawn import Spawn
 from zosnet.service.views import Finding
 from zosnet.store.settings import Settings
 
@@ -35,7 +35,7 @@ class LocalPeers:
         *,
         clock: Callable[[], float],
         nudge: Callable[[], None],
-        spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+        spawn: Spawn,
     ) -> None:
         self._router_id = router_id
         self._dataplane = dataplane

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from zosnet.model.endpoint import Endpoint
 from zosnet.model.errors import PeerError
 from zosnet.service.peer import Resolve
 from zosnet.service.peering import Peering
 from zosnet.service.resolver import literal, resolve
+from zosnet.service.spawn import Spawn
 
 __all__ = ["Lookups"]
 
@@ -23,7 +23,7 @@ class Lookups:
         *,
         clock: Callable[[], float],
         nudge: Callable[[], None],
-        spawn: Callable[[Coroutine[Any, Any, None], str], object],
+        spawn: Spawn,
     ) -> None:
         self._peering = peering
         self._clock = clock

@@ -14,7 +14,8 @@ from random import Random
 
 from zosnet.babel import Action, Install, Send, Speaker, incarnation
 from zosnet.babel.source import ORDERED_ZONE
-from zosnet.lab.world import Wiring, World
+from zosnet.lab.wiring import Wiring
+from zosnet.lab.world import World
 from zosnet.model.keys import PublicKey
 from zosnet.model.prefix import Prefix
 from zosnet.model.router_id import RouterId

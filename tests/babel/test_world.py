@@ -12,7 +12,9 @@ from zosnet.babel import Speaker
 from zosnet.babel.metric import margin
 from zosnet.babel.neighbour import LONGEST_RETURN, SHORTEST_RETURN
 from zosnet.babel.selection import backup_for
-from zosnet.lab.world import Routing, Wiring, World
+from zosnet.lab.wiring import Wiring
+from zosnet.lab.world import World
+from zosnet.lab.world_node import Routing
 from zosnet.model.prefix import Prefix
 from zosnet.model.router_id import RouterId
 

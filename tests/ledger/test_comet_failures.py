@@ -17,7 +17,7 @@ from tests.ledger.left import Left, descriptors, fail_at, refuse_at_each_step
 
 from zosnet.ledger.comet import abci
 from zosnet.ledger.engine import database, wal
-from zosnet.ledger.engine.cometbft import application, engine
+from zosnet.ledger.engine.cometbft import application, engine, sender
 from zosnet.ledger.engine.cometbft.engine import Comet
 from zosnet.ledger.engine.cometbft.home import Home
 from zosnet.ledger.engine.cometbft.server import Server
@@ -71,7 +71,8 @@ def test_a_disk_that_refuses_at_any_step_leaves_nothing_open(
 
 STEPS = [
     *((engine, name) for name in ("lock", "Database", "Application", "Snapshot", "Headers", "Server")),
-    *((engine, name) for name in ("Rpc", "Supervisor", "Front")),
+    *((engine, name) for name in ("Rpc", "Supervisor", "Sender")),
+    (sender, "Front"),
     *((application, name) for name in ("Mempool", "Machine", "Tree")),
     (Home, "write"),
     (database, "Tidier"),

@@ -14,6 +14,7 @@ from tests.ledger.test_comet_receipts import Node
 
 from zosnet.ledger.comet.envelope import pack
 from zosnet.ledger.engine.cometbft import engine as module
+from zosnet.ledger.engine.cometbft import sender
 from zosnet.ledger.engine.cometbft.rpc import Rpc, Silent
 from zosnet.model.errors import HostError
 
@@ -65,7 +66,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     monkeypatch.setattr(module, "PULSE_S", SHORT_S)
     made = Node(tmp_path)
     made.engine._rpc = Rpc(made.engine.home.rpc, SHORT_S)
-    made.engine._sender_rpc = Rpc(made.engine.home.rpc, SHORT_S)
+    made.engine._sender._rpc = Rpc(made.engine.home.rpc, SHORT_S)
     yield made
     made.engine.close()
 
@@ -97,7 +98,7 @@ def test_the_status_says_so_while_no_block_is_there_to_be_fetched(node: Node, pr
 
 @pytest.mark.usefixtures("following")
 def test_whoever_submitted_is_told_all_the_same(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GIVE_UP_S", SHORT_S)
+    monkeypatch.setattr(sender, "GIVE_UP_S", SHORT_S)
     with pytest.raises(HostError, match="may still be carried out"):
         node.engine.submit([node.opening().raw]).result(timeout=DEADLINE_S)
 
@@ -127,20 +128,20 @@ def test_a_question_on_a_kept_connection_has_its_time_once(node: Node, program: 
 def test_what_it_may_still_have_is_not_called_refused(
     node: Node, program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "GIVE_UP_S", SHORT_S)
+    monkeypatch.setattr(sender, "GIVE_UP_S", SHORT_S)
     good = node.opening()
     future = node.engine.submit([good.raw])
     assert node.judge() == [good]
-    node.engine._broadcast([good], pack([good.raw]))
+    node.engine._sender._broadcast([good], pack([good.raw]))
     assert program.asked and not future.done()
     node.block(good.raw)  # it went on, and others agreed
     assert future.result(timeout=0)[0].is_done
 
 
 def test_what_it_never_got_is_refused(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GIVE_UP_S", SHORT_S)
+    monkeypatch.setattr(sender, "GIVE_UP_S", SHORT_S)
     good = node.opening()
     future = node.engine.submit([good.raw])
     assert node.judge() == [good]
-    node.engine._broadcast([good], pack([good.raw]))
+    node.engine._sender._broadcast([good], pack([good.raw]))
     assert future.result(timeout=0)[0].reason == "busy"

@@ -36,7 +36,8 @@ class Node:
 
     def judge(self) -> list[SignedTransaction]:
         """One turn of the thread that sends."""
-        return self.engine._judge(self.engine._front.portion(False))
+        sender = self.engine._sender
+        return sender._judge(sender._front.portion(False))
 
     def gossip(self, signed: SignedTransaction) -> int:
         """From another operator: whether it may not wait."""

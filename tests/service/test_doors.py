@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 from dataclasses import replace
+from ipaddress import IPv6Address
 from typing import Any
 
 import pytest
+from tests.service.nodes import A, B
 
 from zosnet.access import ANYONE, Rule, parse_rule
 from zosnet.lab.fake_dataplane import Ether
@@ -16,7 +18,6 @@ from zosnet.model.errors import UsageError
 from zosnet.service.views import MessageRequest, PingRequest
 from zosnet.store.settings import Settings
 
-A, B = "10.0.0.1", "10.0.0.2"
 CLOSED: dict[str, Any] = {"allow_inbound": "none"}
 KEY_OF_B = secret_of(B).public()
 
@@ -32,9 +33,7 @@ def message_to(node: FakeNode, deadline: float = 5.0) -> MessageRequest:
 def udp(source: FakeNode, destination: FakeNode, port: int) -> bytes:
     datagram = (4000).to_bytes(2) + port.to_bytes(2) + (8).to_bytes(2) + bytes(2)
     head = bytes([0x60, 0, 0, 0, 0, 8, 17, 64])
-    return (
-        head + source.plane._public.address().packed + destination.plane._public.address().packed + datagram
-    )
+    return head + b"".join(IPv6Address(end.address).packed for end in (source, destination)) + datagram
 
 
 def test_closed_doors_let_pings_and_answers_in() -> None:
@@ -109,11 +108,11 @@ def test_a_reload_opens_and_closes_doors() -> None:
             found = a.node.doors()
             assert [(rule.rule, rule.hits) for rule in found.rules] == [(refusal.item, 1)]
             assert [(rule.rule, rule.hits) for rule in found.messages] == [("any", 1)]
-            assert len(a.plane.delivered) == 1
+            assert len(a.plane.forwarder.delivered) == 1
             wanted = replace(wanted, allow_inbound="all")
             await a.node.reload()
             b.plane.inject(udp(b, a, 54))
-            assert len(a.plane.delivered) == 2 and a.node.doors().inbound == "all"
+            assert len(a.plane.forwarder.delivered) == 2 and a.node.doors().inbound == "all"
 
     asyncio.run(main())
 

@@ -7,6 +7,7 @@ import time
 from random import Random
 
 import pytest
+from tests.service.nodes import A, B, C, reaches
 
 from zosnet.babel import ORDERED_ZONE, SESSION_ZONE
 from zosnet.babel import neighbour as babel_neighbour
@@ -17,21 +18,17 @@ from zosnet.lab.fake_node import FakeNode, fake_node, secret_of, until
 from zosnet.model.keys import PublicKey
 from zosnet.model.router_id import RouterId
 from zosnet.service import driver as driver_module
+from zosnet.service import used_routes
 from zosnet.service.route_batch import RECORD_BYTES
 from zosnet.service.views import PeerView
 from zosnet.wire.babel import Update, encode_control
 
-A, B, C = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 BOTH = {"tcp": 9651, "udp": 9652}
 ROUTES = 10_000
 
 
 def peer(node: FakeNode, endpoint: str) -> PeerView:
     return next(each for each in node.node.peers().peers if each.endpoint == endpoint)
-
-
-def reaches(node: FakeNode, other: FakeNode) -> bool:
-    return other.address in {route.address for route in node.node.routes().selected}
 
 
 def test_a_datagram_link_proves_the_key_and_shows_what_was_measured() -> None:
@@ -151,7 +148,7 @@ def test_a_route_that_packets_wait_for_is_installed_before_the_others_are_decide
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Link 1 is lost, link 2 is no backup: one newer seqno comes while 10,000 routes are worked off."""
-    monkeypatch.setattr(driver_module, "USED_AGAIN", 0.0)
+    monkeypatch.setattr(used_routes, "USED_AGAIN", 0.0)
     monkeypatch.setattr(driver_module, "LONGEST_TURN", 0.0)  # a round each
     monkeypatch.setattr(babel_speaker, "LONGEST_DECIDING", float("inf"))  # a busy machine takes its time
     used = FAR[ROUTES // 2]
@@ -170,7 +167,7 @@ def test_a_route_that_packets_wait_for_is_installed_before_the_others_are_decide
             a.plane.batches.clear()
             # From here on nothing else runs: the machine's speed decides nothing.
             now = time.monotonic()
-            a.plane._used.add((used.subnet.packed(), used.subnet.length))
+            a.plane.forwarder.routes.use(used.subnet.packed(), used.subnet.length)
             driver._take(LinkDown(1, "gone", now), now)
             driver._act_routing(now)
             assert not a.plane.batches, "no route is no news that packets wait for"

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from tests.service.nodes import A, B, reaches
 
 from zosnet.babel import ORDERED_ZONE, SESSION_ZONE, Install
 from zosnet.dataplane.events import Downgraded, Pinned
@@ -22,7 +23,6 @@ from zosnet.service.views import PingRequest
 from zosnet.store.pins import load_pins
 from zosnet.store.settings import Settings
 
-A, B = "10.0.0.1", "10.0.0.2"
 KEY_B = secret_of(B).public()
 
 
@@ -32,10 +32,6 @@ def at(ip: str) -> str:
 
 def udp(port: int = 9652) -> dict[str, int]:
     return {"tcp": 9651, "udp": port}
-
-
-def reaches(node: FakeNode, other: FakeNode) -> bool:
-    return other.address in {route.address for route in node.node.routes().selected}
 
 
 async def ping(node: FakeNode, other: FakeNode) -> str:

@@ -9,30 +9,22 @@ monotonic clock.
 from collections.abc import Iterable
 from random import Random
 
-from zosnet.babel.actions import Action, Disconnect
-from zosnet.babel.announcements import REFRESH_TICK, Announcements
+from zosnet.babel.actions import Action
+from zosnet.babel.announcements import Announcements
 from zosnet.babel.limits import Limits
-from zosnet.babel.neighbour import DEAD_AFTER, Neighbour
+from zosnet.babel.neighbour import Neighbour
+from zosnet.babel.neighbours import Neighbours
 from zosnet.babel.node import Node
+from zosnet.babel.periodic import Periodic, Tick
 from zosnet.babel.queries import Queries
-from zosnet.babel.rate import Bucket
-from zosnet.babel.returns import Returns
 from zosnet.babel.route import Entry, Route
 from zosnet.babel.routing import Routing
 from zosnet.babel.seqno_requests import SeqnoRequests
-from zosnet.babel.siblings import share_loss, share_silence
 from zosnet.babel.starvation import Starvation
 from zosnet.babel.status import NeighbourStatus, QueryStatus, RouteStatus, neighbour_status, route_status
-from zosnet.model.keys import KEY_BYTES
 from zosnet.model.prefix import Prefix
 from zosnet.model.router_id import RouterId
 from zosnet.wire.babel import Hello, Ihu, RouteRequest, Tlv, Update
-
-ANNOUNCE_INTERVAL = 300.0
-"""Seconds between two announcements of our own prefix. As Mycelium's."""
-
-SWEEP_INTERVAL = 60.0
-"""Seconds between two sweeps of the source table."""
 
 REFRESH_BEFORE, REFRESH_AGAIN = 60.0, 10.0
 """Seconds before its end at which a route that is used is asked for again, and between two such requests.
@@ -46,16 +38,6 @@ LONGEST_DECIDING = 1.0
 Then both go on side by side, until neither has anything left: a neighbour whose cost changes all the time
 would keep us silent for ever.
 """
-
-
-class _Tick:
-    """Something periodic."""
-
-    __slots__ = ("interval", "timer")
-
-    def __init__(self, interval: float) -> None:
-        self.interval = interval
-        self.timer = float("inf")
 
 
 class Speaker:
@@ -83,14 +65,8 @@ class Speaker:
         self._routing = Routing(
             node, self._announcements, self._starvation, self._queries, self._seqno_requests
         )
-        self._announce = _Tick(ANNOUNCE_INTERVAL)
-        self._refresh = _Tick(REFRESH_TICK)
-        self._sweep = _Tick(SWEEP_INTERVAL)
-        self._granting = _Tick(0.0)
-        self._returns = Returns()
-        self._spread = rng.random
-        self._greeting: dict[int, Neighbour] = {}
-        self._disconnects: list[Disconnect] = []
+        self._neighbours = Neighbours(node, self._announcements, self._queries, self._routing)
+        self._periodic = Periodic(node, self._announcements, self._queries, self._seqno_requests, rng.random)
         self._deciding_since = float("inf")
 
     # what happened to links
@@ -111,29 +87,15 @@ class Speaker:
         `wanted`: by this node, not only by the other side. See `Limits.strangers` for what that is worth.
         `kind` is what carries it, such as "udp"; `place` is where the other end is, such as its IP address.
         """
-        node = self._at(now)
-        self._start(now)
-        if peer in node.neighbours:
-            return
-        if len(node.neighbours) >= node.limits.neighbours:
-            node.counters["refused.neighbour"] += 1
-            self._disconnects.append(Disconnect(peer, "too many neighbours"))
-            return
-        requests = Bucket(node.limits.requests_per_second, now)
-        seqno_requests = Bucket(node.limits.seqno_requests_per_second, now)
-        neighbour = Neighbour(
-            peer, static_cost, requests, seqno_requests, now, wanted=wanted, kind=kind, place=place
-        )
-        node.neighbours[peer] = neighbour
-        self._wake_neighbour(neighbour)
-        node.send(peer, node.own_update())
-        node.send(peer, RouteRequest(None, 0))
+        self._at(now)
+        self._periodic.start()
+        self._neighbours.add(peer, static_cost, wanted=wanted, kind=kind, place=place)
 
     def neighbour_down(self, peer: int, now: float) -> None:
         """A link is gone. Unknown ones, such as those we disconnected ourselves, are ignored."""
         neighbour = self._at(now).neighbours.get(peer)
         if neighbour is not None:
-            self._drop(neighbour)
+            self._neighbours.drop(neighbour)
 
     def neighbour_stalled(self, peer: int, now: float) -> None:
         """The link is silent though data is sent: use it for nothing until it is resumed."""
@@ -154,7 +116,7 @@ class Speaker:
         """The data plane measured a link: its round trip in seconds, its loss from 0 to 1, None unknown."""
         neighbour = self._at(now).neighbours.get(peer)
         if neighbour is not None and neighbour.measure(rtt, loss, now):
-            self._recosted(neighbour)
+            self._neighbours.recosted(neighbour)
 
     def neighbour_weighed(self, peer: int, weight: int, metered: bool, now: float) -> None:
         """What the operator wants of a link: milliseconds to add to its cost, and whether to spare it."""
@@ -178,12 +140,11 @@ class Speaker:
         if isinstance(tlv, Update):
             node.counters["received.update"] += 1
             if tlv.metric == 0:
-                self._name(neighbour, tlv)
+                self._neighbours.name(neighbour, tlv)
             self._routing.receive(neighbour, tlv)
         elif isinstance(tlv, Hello):
             node.counters["received.hello"] += 1
-            neighbour.ihu_due = True
-            self._greeting[peer] = neighbour
+            self._neighbours.owe_ihu(neighbour)
         elif isinstance(tlv, Ihu):
             node.counters["received.ihu"] += 1
             if neighbour.receive_ihu(tlv.rx_cost, rtt, now):
@@ -194,7 +155,7 @@ class Speaker:
         else:
             node.counters["received.seqno_request"] += 1
             self._seqno_requests.receive(neighbour, tlv)
-            self._await_grant()
+            self._periodic.await_grant()
 
     # what the data plane needs
 
@@ -246,9 +207,9 @@ class Speaker:
             elif isinstance(item, Entry):
                 self._routing.wake(item)
             elif isinstance(item, Neighbour):
-                self._wake_neighbour(item)
-            elif isinstance(item, _Tick):
-                self._tick(item)
+                self._neighbours.wake(item)
+            elif isinstance(item, Tick):
+                self._periodic.wake(item)
 
     def deadline(self) -> float | None:
         """When to `wake` next; a time that has passed while `poll` has more to say."""
@@ -262,7 +223,7 @@ class Speaker:
         budget = node.limits.slice
         self._routing.decide_marked(budget)
         direct, node.sends = node.sends, []
-        self._greet()
+        self._neighbours.greet()
         node.sends += direct
         if self._routing.is_pending:
             self._deciding_since = min(self._deciding_since, node.now)
@@ -273,9 +234,8 @@ class Speaker:
         else:
             self._starvation.send(budget)
             self._announcements.send(budget)
-        actions: list[Action] = [*node.forwarding, *self._disconnects, *node.sends]
+        actions: list[Action] = [*node.forwarding, *self._neighbours.take_disconnects(), *node.sends]
         node.forwarding, node.sends = [], []
-        self._disconnects = []
         return actions
 
     # getters
@@ -346,97 +306,18 @@ class Speaker:
         self._node.now = now
         return self._node
 
-    def _start(self, now: float) -> None:
-        if self._announce.timer == float("inf"):
-            for tick in (self._announce, self._refresh, self._sweep):
-                self._node.agenda.put(tick, now + tick.interval * (0.9 + 0.1 * self._spread()))
-
     def _is_pending(self) -> bool:
         node = self._node
         return bool(
             node.forwarding
             or node.sends
-            or self._greeting
-            or self._disconnects
+            or self._neighbours.is_pending
             or self._routing.is_pending
             or self._starvation.is_pending
             or self._announcements.is_pending
         )
 
-    def _drop(self, neighbour: Neighbour) -> None:
-        node = self._node
-        del node.neighbours[neighbour.peer]
-        node.agenda.cancel(neighbour)
-        self._returns.left(neighbour, node.now)
-        self._greeting.pop(neighbour.peer, None)
-        self._announcements.forget(neighbour)
-        self._queries.forget(neighbour)
-        self._routing.drop_neighbour(neighbour)
-        self._recosted(neighbour)
-
     def _stall(self, peer: int, stalled: bool, now: float) -> None:
-        node = self._at(now)
-        neighbour = node.neighbours.get(peer)
-        if neighbour is None or not neighbour.set_stalled(stalled, now):
-            return
-        self._recosted(neighbour)
-        node.agenda.put(neighbour, neighbour.deadline())
-        for other in share_silence(node.neighbours.values(), neighbour, now) if stalled else ():
-            self._routing.mark(other)
-            node.agenda.put(other, other.deadline())
-
-    def _recosted(self, neighbour: Neighbour) -> None:
-        """The neighbour costs something else now; so may those beside it."""
-        self._routing.mark(neighbour)
-        for other in share_loss(self._node.neighbours.values(), neighbour):
-            self._routing.mark(other)
-
-    def _name(self, neighbour: Neighbour, own: Update) -> None:
-        """The neighbour announces its own prefix: so we know which node it is, and of which kind."""
-        neighbour.is_ours = neighbour.is_ours or own.router_id.zone != 0
-        if neighbour.node is None:  # nobody's key changes while a link is up
-            neighbour.node = own.router_id.raw[:KEY_BYTES]
-            self._returns.named(neighbour, self._node.now)
-            self._node.agenda.put(neighbour, neighbour.deadline())
-            self._recosted(neighbour)
-
-    def _wake_neighbour(self, neighbour: Neighbour) -> None:
-        now = self._node.now
-        if neighbour.is_dead(now):
-            self._drop(neighbour)
-            self._disconnects.append(Disconnect(neighbour.peer, f"no IHU for {DEAD_AFTER:.0f} s"))
-            return
-        if neighbour.wake(now):
-            self._routing.mark(neighbour)
-        if neighbour.hello_due:
-            self._greeting[neighbour.peer] = neighbour
-        self._node.agenda.put(neighbour, neighbour.deadline())
-
-    def _greet(self) -> None:
-        greeting, self._greeting = self._greeting, {}
-        for peer, neighbour in greeting.items():
-            if neighbour.ihu_due:
-                self._node.send(peer, neighbour.take_ihu())
-            if neighbour.hello_due:
-                self._node.send(peer, neighbour.take_hello(self._node.now))
-                self._node.agenda.put(neighbour, neighbour.deadline())
-
-    def _tick(self, tick: _Tick) -> None:
-        node = self._node
-        if tick is self._granting:
-            self._seqno_requests.grant()
-            self._await_grant()
-            return
-        if tick is self._announce:
-            node.announce_own()
-        elif tick is self._refresh:
-            self._announcements.refresh()
-            self._queries.expire()
-            self._seqno_requests.expire()
-        else:
-            node.sources.collect(node.now, node.has_route)
-        node.agenda.put(tick, node.now + tick.interval)
-
-    def _await_grant(self) -> None:
-        if self._seqno_requests.grant_at is not None:
-            self._node.agenda.put(self._granting, self._seqno_requests.grant_at)
+        neighbour = self._at(now).neighbours.get(peer)
+        if neighbour is not None:
+            self._neighbours.stall(neighbour, stalled)

@@ -12,105 +12,22 @@ Nothing sleeps: `step` jumps to the next event.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from random import Random
-from typing import Protocol
 
-from zosnet.babel import (
-    ORDERED_ZONE,
-    Action,
-    Disconnect,
-    Install,
-    Remove,
-    RouteStatus,
-    Send,
-    Speaker,
-    Unreachable,
-    incarnation,
-)
+from zosnet.babel import ORDERED_ZONE, Action, Disconnect, Install, Remove, Send, Unreachable, incarnation
+from zosnet.lab.graph import cycle, distances
+from zosnet.lab.wiring import STATIC_COST, Wire, Wiring
+from zosnet.lab.world_node import Maker, WorldNode, speaker
 from zosnet.model.keys import PublicKey
 from zosnet.model.prefix import Prefix
 from zosnet.model.router_id import RouterId
 from zosnet.wire.babel import Hello, Ihu, Tlv
 
-STATIC_COST = 10
-"""What every link costs beside its round-trip time: Mycelium's figure for TCP over IPv6."""
+__all__ = ["World"]
 
 STALL_NOTICED = 0.1
 """Seconds after which the data plane calls a silent link stalled."""
-
-
-class Routing(Protocol):
-    """What the world needs of a node: `Speaker`'s surface, so that others can play along."""
-
-    def neighbour_up(self, peer: int, static_cost: int, now: float) -> None: ...
-    def neighbour_down(self, peer: int, now: float) -> None: ...
-    def neighbour_stalled(self, peer: int, now: float) -> None: ...
-    def neighbour_resumed(self, peer: int, now: float) -> None: ...
-    def neighbour_measured(self, peer: int, rtt: float | None, loss: float | None, now: float) -> None: ...
-    def receive(self, peer: int, tlv: Tlv, now: float, rtt: float | None = None) -> None: ...
-    def route_needed(self, destination: int, now: float) -> None: ...
-    def wake(self, now: float) -> None: ...
-    def deadline(self) -> float | None: ...
-    def poll(self) -> list[Action]: ...
-    def selected(self) -> list[RouteStatus]: ...
-
-
-Maker = Callable[[RouterId, Prefix, Random], Routing]
-
-
-def speaker(router_id: RouterId, own: Prefix, rng: Random) -> Routing:
-    """The node that the world is made of unless it is told otherwise."""
-    return Speaker(router_id, own, rng=rng)
-
-
-@dataclass(frozen=True, slots=True)
-class Wiring:
-    """A link that there can be: its ends, and its delay in one direction in seconds."""
-
-    a: int
-    b: int
-    delay: float = 0.001
-
-    @property
-    def cost(self) -> int:
-        """What the nodes will find it to cost: its round-trip time in milliseconds, and the static part."""
-        return int(1000 * (2 * self.delay) + 1e-9) + STATIC_COST
-
-
-class Wire:
-    """One life of a link. `peer` is the id under which both ends know it; never used again."""
-
-    __slots__ = ("alive", "asked", "busy_until", "held", "peer", "silent", "wiring")
-
-    def __init__(self, peer: int, wiring: Wiring) -> None:
-        self.peer = peer
-        self.wiring = wiring
-        self.alive = True
-        self.silent = False
-        self.held: list[tuple[int, Tlv]] = []
-        self.busy_until: dict[int, float] = {}
-        self.asked: dict[int, float] = {}
-
-    def other(self, node: int) -> int:
-        """The end that isn't `node`."""
-        return self.wiring.b if node == self.wiring.a else self.wiring.a
-
-
-class WorldNode:
-    """A node: its routing, the links it has, and its forwarding table."""
-
-    __slots__ = ("fib", "name", "own", "routing", "sent", "wake_at", "wires")
-
-    def __init__(self, name: int, routing: Routing, own: Prefix) -> None:
-        self.name = name
-        self.routing = routing
-        self.own = own
-        self.wires: dict[int, Wire] = {}
-        self.fib: dict[Prefix, tuple[int, int | None]] = {}
-        self.sent = 0
-        self.wake_at: float | None = None
 
 
 class World:
@@ -197,7 +114,8 @@ class World:
             node = self.nodes[name]
             if node.wires.pop(wire.peer, None) is not None:
                 node.routing.neighbour_down(wire.peer, self.now)
-                self._touch(node, wire.peer)
+                # Flips happen by themselves: forwarding changed though no action said so.
+                self.changed.update(node.forwarded_over(wire.peer))
                 self._drive(node)
 
     def silence(self, wiring: Wiring) -> None:
@@ -259,9 +177,7 @@ class World:
 
     def next_hops(self, name: int, prefix: Prefix) -> list[int]:
         """The nodes to which `name` may forward now: next hop and backup, if their links are up."""
-        node = self.nodes[name]
-        peers = node.fib.get(prefix, ())
-        return [node.wires[peer].other(name) for peer in peers if peer is not None and peer in node.wires]
+        return self.nodes[name].next_hops(prefix)
 
     def path(self, source: int, destination: int) -> list[int]:
         """The nodes that a packet visits now, both ends included; it ends early where there is no way on.
@@ -271,7 +187,7 @@ class World:
         prefix = self.nodes[destination].own
         path = [source]
         while path[-1] != destination and path.count(path[-1]) == 1:
-            following = self._forward(self.nodes[path[-1]], prefix)
+            following = self.nodes[path[-1]].next_hop(prefix)
             if following is None:
                 break
             path.append(following)
@@ -291,7 +207,7 @@ class World:
                 for name in names
                 if self.nodes[name].own != prefix
             }
-            loop = _cycle(edges)
+            loop = cycle(edges)
             if loop:
                 found.append((prefix, loop))
         return found
@@ -316,7 +232,7 @@ class World:
         return {
             (name, target): metric
             for target in self.nodes
-            for name, metric in _distances(links, target).items()
+            for name, metric in distances(links, target).items()
             if name != target
         }
 
@@ -398,52 +314,3 @@ class World:
             for name in (wire.wiring.a, wire.wiring.b):
                 self.nodes[name].routing.neighbour_stalled(wire.peer, self.now)
                 self._drive(self.nodes[name])
-
-    def _touch(self, node: WorldNode, peer: int) -> None:
-        """Forwarding changed for what went through a link: flips happen by themselves."""
-        self.changed.update(prefix for prefix, hops in node.fib.items() if peer in hops)
-
-    def _forward(self, node: WorldNode, prefix: Prefix) -> int | None:
-        for peer in node.fib.get(prefix, ()):
-            wire = node.wires.get(peer) if peer is not None else None
-            if wire is not None and not wire.silent:
-                return wire.other(node.name)
-        return None
-
-
-def _cycle(edges: dict[int, list[int]]) -> list[int]:
-    """Some cycle of the graph, or an empty list."""
-    done: set[int] = set()
-    for start in edges:
-        trail: list[int] = []
-        on_trail: set[int] = set()
-        stack: list[tuple[int, bool]] = [(start, False)]
-        while stack:
-            name, leaving = stack.pop()
-            if leaving:
-                trail.pop()
-                on_trail.discard(name)
-                done.add(name)
-            elif name in on_trail:
-                return [*trail[trail.index(name) :], name]
-            elif name not in done:
-                trail.append(name)
-                on_trail.add(name)
-                stack.append((name, True))
-                stack.extend((hop, False) for hop in edges.get(name, ()))
-    return []
-
-
-def _distances(links: dict[int, list[tuple[int, int]]], target: int) -> dict[int, int]:
-    """Dijkstra."""
-    best = {target: 0}
-    heap = [(0, target)]
-    while heap:
-        metric, name = heappop(heap)
-        if metric > best[name]:
-            continue
-        for neighbour, cost in links[name]:
-            if metric + cost < best.get(neighbour, metric + cost + 1):
-                best[neighbour] = metric + cost
-                heappush(heap, (metric + cost, neighbour))
-    return best

@@ -3,9 +3,8 @@
     data plane ──events──> peering, Speaker, Courier, Prober ──actions──> data plane
 
 Everything happens in turns. A turn takes a batch of events, wakes the machines whose time has come, and
-carries
-out what they want; routes come before control packets, so that traffic moves before the news of it. Between
-two full batches the loop goes round, so that the API stays alive in a storm.
+carries out what they want; routes come before control packets, so that traffic moves before the news of it.
+Between two full batches the loop goes round, so that the API stays alive in a storm.
 """
 
 from __future__ import annotations
@@ -17,18 +16,18 @@ from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 from typing import assert_never
 
-from zosnet.babel import Disconnect, Install, Remove, Send, Speaker, Unreachable
-from zosnet.babel.rate import Bucket
+from zosnet.babel import Disconnect, Send, Speaker
 from zosnet.dataplane import events
 from zosnet.dataplane.protocol import Dataplane
 from zosnet.model.errors import HostError, PeerError
-from zosnet.model.prefix import Prefix
-from zosnet.service import route_batch
+from zosnet.service.held_routes import HeldRoutes
+from zosnet.service.link_news import LinkNews
 from zosnet.service.messages import Messages
 from zosnet.service.peer import Address, Close, Dial, Forgotten, Resolve, Weigh
 from zosnet.service.peering import Peering
 from zosnet.service.probe import Prober
 from zosnet.service.sessions import SessionKeeper
+from zosnet.service.used_routes import UsedRoutes
 from zosnet.wire.babel import Tlv, Update, decode_control, encode_control
 
 __all__ = ["Driver", "static_cost"]
@@ -41,21 +40,8 @@ ROUNDS = 8
 # Seconds of them after which a turn ends nevertheless: what comes meanwhile may be what packets wait for, or
 # a Hello whose answer is a neighbour's measurement of the link.
 LONGEST_TURN = 0.01
-# How often the routes that carried packets are told to the Speaker, which refreshes them before they expire.
-USED_EVERY = 5.0
-# Before routes are lost this is told as well, if the last time is so many seconds ago: those in use are
-# decided first. Reading it takes 10 ms at 250,000 routes.
-USED_AGAIN = 1.0
-# Lines a second about links that others opened, after a burst of five seconds' worth; further ones are for
-# debugging. A guess: a stranger can name itself and go thousands of times a second.
-NEWS_PER_SECOND = 10.0
-# Routes that are held back until all that one event changed are decided, so that they are one batch for the
-# data plane, which makes a new table of each. One that packets wait for goes at once, with those before it.
-# So many are 0.15 s of one core.
-MOST_HELD = 16_384
 # What a link's kind costs beside its round trip: the first two are Mycelium's (reference, section 2.8).
 _KINDS = {"tcp": 10, "quic": 7, "udp": 4}
-_USED_BYTES = 17
 
 
 def static_cost(proto: str, ip: str) -> int:
@@ -80,12 +66,11 @@ class Driver:
         resolve: Callable[[Resolve], None],
         clock: Callable[[], float],
     ) -> None:
-        self.counters = {
+        self._counters = {
             "control.malformed": 0,
             "control.ignored": 0,
             "control.unknown_link": 0,
             "control.impostor": 0,
-            "log_thinned": 0,
         }
         self._dataplane = dataplane
         self._speaker = speaker
@@ -96,10 +81,15 @@ class Driver:
         self._resolve = resolve
         self._clock = clock
         self._routed: dict[int, bytes | None] = {}
-        self._held: list[Install | Unreachable | Remove] = []
+        self._held = HeldRoutes(dataplane, sessions)
+        self._used = UsedRoutes(dataplane, speaker)
+        self._news = LinkNews(peers, clock())
         self._wakeup = asyncio.Event()
-        self._next_used = 0.0
-        self._news = Bucket(NEWS_PER_SECOND, clock())
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Control packets that were not taken, and lines of the log that were left out."""
+        return {**self._counters, "log_thinned": self._news.thinned}
 
     async def run(self) -> None:
         """Until cancelled. Raises HostError when the data plane can't go on."""
@@ -136,7 +126,7 @@ class Driver:
         for _ in range(ROUNDS):
             if not self._act_routing(now):
                 break
-        self._apply(now)
+        self._held.apply(now)
 
     # --- facts in
 
@@ -176,11 +166,11 @@ class Driver:
             return
         match event:
             case events.Stalled(link):
-                self._prepare_loss(now)
-                log.log(self._level(link, now), "link_stalled link=%d peer=%s", link, self._name(link))
+                self._used.prepare_loss(now)
+                self._news.stalled(link, now)
                 self._speaker.neighbour_stalled(link, now)
             case events.Resumed(link):
-                log.log(self._level(link, now), "link_resumed link=%d peer=%s", link, self._name(link))
+                self._news.resumed(link, now)
                 self._speaker.neighbour_resumed(link, now)
             case events.Busy(link):
                 self._speaker.neighbour_busy(link, True, now)
@@ -194,16 +184,16 @@ class Driver:
     def _take_control(self, event: events.ControlReceived, now: float) -> None:
         link = event.link
         if link not in self._routed:
-            self.counters["control.unknown_link"] += 1
+            self._counters["control.unknown_link"] += 1
             return
         try:
             tlv = decode_control(event.packet)
         except PeerError as error:
-            self.counters["control.malformed"] += 1
+            self._counters["control.malformed"] += 1
             self._drop(link, error.message, now)
             return
         if tlv is None:
-            self.counters["control.ignored"] += 1
+            self._counters["control.ignored"] += 1
             return
         if self._is_welcome(link, tlv, now):
             self._speaker.receive(link, tlv, now, event.rtt)
@@ -217,16 +207,14 @@ class Driver:
             return True
         proven = self._routed[link]
         if proven is not None and proven != tlv.router_id.public_key.raw:
-            self.counters["control.impostor"] += 1
+            self._counters["control.impostor"] += 1
             self._drop(link, "it calls itself another node than it proved to be", now)
             return False
         peer = self._peers.peer_of(link)
         if peer is not None and peer.neighbour is not None:
             return True
         if self._peers.recognised(link, tlv.router_id, now):
-            address = tlv.router_id.public_key.address()
-            level = self._level(link, now)
-            log.log(level, "neighbour link=%d peer=%s address=%s", link, self._name(link), address)
+            self._news.named(link, tlv.router_id.public_key.address(), now)
             return True
         if self._peers.peer_of(link) is None:
             self._leave(link, now)
@@ -236,28 +224,23 @@ class Driver:
         address = Address(event.remote_ip.partition("%")[0], event.remote_port, _scope(event.remote_ip))
         if not self._peers.link_up(event.link, event.token, event.proto, address, now):
             return
-        # Anybody may knock: an inbound link is news only once a router names itself on it.
-        level = logging.DEBUG if event.token is None else logging.INFO
-        log.log(level, "link_up link=%d peer=%s", event.link, self._name(event.link))
+        wanted = event.token is not None
+        self._news.up(event.link, is_dialled=wanted)
         self._routed[event.link] = event.key
         cost = static_cost(event.proto, address.ip)
-        wanted = event.token is not None
         self._speaker.neighbour_up(
             event.link, cost, now, wanted=wanted, kind=event.proto, place=event.remote_ip
         )
 
     def _lose(self, link: int, reason: str, now: float) -> None:
         if link in self._routed:
-            peer = self._peers.peer_of(link)
-            is_news = peer is not None and (peer.kind != "inbound" or peer.neighbour is not None)
-            level = self._level(link, now) if is_news else logging.DEBUG
-            log.log(level, "link_down link=%d peer=%s reason=%r", link, self._name(link), reason)
+            self._news.down(link, reason, now)
         self._leave(link, now)
         self._peers.link_down(link, reason, now)
 
     def _leave(self, link: int, now: float) -> None:
         if link in self._routed:
-            self._prepare_loss(now)
+            self._used.prepare_loss(now)
             del self._routed[link]
             self._speaker.neighbour_down(link, now)
 
@@ -273,22 +256,7 @@ class Driver:
             due = machine.deadline()
             if due is not None and due <= now:
                 machine.wake(now)
-        if now >= self._next_used:
-            self._tell_used(now)
-
-    def _tell_used(self, now: float) -> None:
-        self._next_used = now + USED_EVERY
-        packed = self._dataplane.used_routes()
-        used = [
-            Prefix(int.from_bytes(packed[at : at + 16], "big"), packed[at + 16])
-            for at in range(0, len(packed), _USED_BYTES)
-        ]
-        if used:
-            self._speaker.route_used(used, now)
-
-    def _prepare_loss(self, now: float) -> None:
-        if now >= self._next_used - USED_EVERY + USED_AGAIN:
-            self._tell_used(now)
+        self._used.wake(now)
 
     async def _rest(self) -> None:
         """Until something happens, or a machine's time has come."""
@@ -296,7 +264,7 @@ class Driver:
             when for m in (self._peers, self._speaker, self._messages) if (when := m.deadline()) is not None
         ]
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(min([self._next_used, *due])):
+            async with asyncio.timeout_at(min([self._used.deadline, *due])):
                 await self._wakeup.wait()
 
     # --- actions out
@@ -318,7 +286,7 @@ class Driver:
                 case Weigh(link, weight, metered):
                     self._speaker.neighbour_weighed(link, weight, metered, now)
                 case Close(link, reason):
-                    log.log(self._level(link, now), "link_closed link=%d reason=%r", link, reason)
+                    self._news.closed(link, reason, now)
                     self._dataplane.close_link(link)
                 case Forgotten(endpoint):
                     log.info("peer_forgotten peer=%s", endpoint.place)
@@ -335,10 +303,9 @@ class Driver:
             actions = self._speaker.poll()
             if not actions and not self._held:
                 return False
-            routes = [action for action in actions if isinstance(action, Install | Unreachable | Remove)]
-            self._held += routes
-            if not self._speaker.is_deciding or len(self._held) >= MOST_HELD or any(map(_is_awaited, routes)):
-                self._apply(now)
+            self._held.add(actions)
+            if not self._speaker.is_deciding or self._held.is_urgent:
+                self._held.apply(now)
             self._send([action for action in actions if isinstance(action, Send)])
             for action in actions:
                 if isinstance(action, Disconnect):
@@ -347,12 +314,6 @@ class Driver:
             if self._clock() >= ends:
                 break
         return True
-
-    def _apply(self, now: float) -> None:
-        routes, self._held = self._held, []
-        if routes:
-            self._dataplane.apply_routes(route_batch.pack(routes))
-            self._sessions.routed((route for route in routes if isinstance(route, Install)), now)
 
     def _send(self, sends: list[Send]) -> None:
         """Hand control packets down in one call. An Update that goes to many is one object, encoded once."""
@@ -365,22 +326,6 @@ class Driver:
             batch.append((send.peer, packet))
         if batch:
             self._dataplane.send_control(batch)
-
-    def _level(self, link: int, now: float) -> int:
-        """At which level to tell of a link: what strangers can cause must not fill the log."""
-        peer = self._peers.peer_of(link)
-        if (peer is not None and peer.kind != "inbound") or self._news.take(now):
-            return logging.INFO
-        self.counters["log_thinned"] += 1
-        return logging.DEBUG
-
-    def _name(self, link: int) -> str:
-        peer = self._peers.peer_of(link)
-        return "-" if peer is None else peer.endpoint.place
-
-
-def _is_awaited(action: Install | Unreachable | Remove) -> bool:
-    return isinstance(action, Install) and action.awaited
 
 
 def _scope(ip: str) -> int:

@@ -11,7 +11,7 @@ import base64
 import binascii
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address
@@ -22,6 +22,7 @@ from zosnet.model.errors import PeerError, UsageError
 from zosnet.model.keys import PublicKey
 from zosnet.model.message_id import MessageId
 from zosnet.service.probe import overlay_address
+from zosnet.service.spawn import Spawn
 from zosnet.service.topics import Topics
 from zosnet.service.views import MessageRequest, MessageSent, MessageStatus, MessageView
 from zosnet.store.settings import Settings
@@ -36,8 +37,6 @@ log = logging.getLogger("zosnet.messages")
 FORWARD_WRITE, FORWARD_ANSWER = 5.0, 60.0
 FORWARDS_AT_ONCE = 32
 LONGEST_DEADLINE = 86400.0
-
-Spawn = Callable[[Coroutine[Any, Any, None], str], object]
 
 
 @dataclass(slots=True, eq=False)

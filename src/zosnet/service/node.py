@@ -21,20 +21,20 @@ import zosnet
 from zosnet.babel import Speaker
 from zosnet.dataplane.protocol import Dataplane
 from zosnet.model.endpoint import Endpoint
-from zosnet.model.errors import HostError, PeerError, ZosnetError
+from zosnet.model.errors import HostError, ZosnetError
 from zosnet.model.keys import SecretKey
 from zosnet.model.router_id import RouterId
 from zosnet.service import doctor, doors, host_facts, metrics, status, views
-from zosnet.service.discovery import Discovery
 from zosnet.service.driver import Driver
 from zosnet.service.identity import Identity, new_router_id
+from zosnet.service.local_peers import LocalPeers
+from zosnet.service.lookups import Lookups
 from zosnet.service.memory import resident_bytes
 from zosnet.service.messages import Messages
-from zosnet.service.peer import Limits, Resolve
+from zosnet.service.peer import Limits
 from zosnet.service.peering import Peering
 from zosnet.service.probe import Prober, overlay_address
 from zosnet.service.reload import compare
-from zosnet.service.resolver import literal, resolve
 from zosnet.service.sessions import SessionKeeper
 from zosnet.store.settings import Settings
 
@@ -75,9 +75,7 @@ class Node:
         self._began, self._began_unix = time.monotonic(), time.time()
         self._group: asyncio.TaskGroup | None = None
         self._background: list[asyncio.Task[None]] = []
-        self._discovery: Discovery | None = None
-        self._discovery_task: asyncio.Task[None] | None = None
-        self._trouble: dict[str, views.Finding] = {}
+        self._reload_trouble: ZosnetError | None = None
         # Without pins of its own a node keeps none: a test's, or one that may not touch its state.
         path = settings.pins_path if pins is not None else None
         self.sessions = SessionKeeper(dataplane, pins=pins, path=path, clock=self._clock)
@@ -97,6 +95,9 @@ class Node:
         )
         self._dataplane.watch_probe(magic)
         doors.apply(self.settings, self._dataplane, self._peering, self._clock())
+        lookups = Lookups(
+            self._peering, clock=self._clock, nudge=lambda: self._driver.nudge(), spawn=self._spawn
+        )
         self._driver = Driver(
             self._dataplane,
             self._speaker,
@@ -104,8 +105,16 @@ class Node:
             self.messages,
             self._prober,
             sessions=self.sessions,
-            resolve=self._resolve,
+            resolve=lookups.start,
             clock=self._clock,
+        )
+        self._local_peers = LocalPeers(
+            self._who.router_id,
+            self._dataplane,
+            self._peering,
+            clock=self._clock,
+            nudge=self._driver.nudge,
+            spawn=self._spawn,
         )
         self.messages.attach(nudge=self._driver.nudge, spawn=self._spawn)
         self.sessions.attach(spawn=self._spawn)
@@ -118,7 +127,7 @@ class Node:
         now = self._clock()
         for endpoint in self.settings.peers:
             self._peering.want(endpoint, "static", now)
-        self._start_discovery()
+        self._local_peers.start(self.settings)
         self._background.append(group.create_task(self._drive(), name="driver"))
 
     def stop(self, why: str) -> None:
@@ -164,61 +173,6 @@ class Node:
         self._background.append(task)
         task.add_done_callback(self._background.remove)
         return task
-
-    def _resolve(self, wanted: Resolve) -> None:
-        address = literal(wanted.endpoint)
-        if address is not None:
-            self._peering.resolved(wanted.endpoint, (address,), self._clock())
-            self._driver.nudge()
-        else:
-            self._spawn(self._look_up(wanted.endpoint), f"resolve {wanted.endpoint.host}")
-
-    async def _look_up(self, endpoint: Endpoint) -> None:
-        try:
-            addresses = await resolve(endpoint)
-        except PeerError as error:
-            self._peering.resolve_failed(endpoint, error.message, self._clock())
-        else:
-            self._peering.resolved(endpoint, addresses, self._clock())
-        self._driver.nudge()
-
-    # --- discovery
-
-    def _start_discovery(self) -> None:
-        settings = self.settings
-        port = self._tcp_port()
-        self._trouble.pop("discovery.off", None)
-        if settings.disable_peer_discovery or port is None:
-            return
-        try:
-            discovery = Discovery(
-                self._who.router_id,
-                port,
-                port=settings.peer_discovery_port,
-                interfaces=settings.peer_discovery_interfaces,
-                found=self._found,
-            )
-        except HostError as error:
-            # A node without discovery is still a node.
-            log.warning("discovery_off reason=%r", error.message)
-            self._trouble["discovery.off"] = views.Finding(
-                "discovery.off", "warning", error.message, error.remedy
-            )
-            return
-        self._discovery = discovery
-        self._discovery_task = self._spawn(discovery.run(), "discovery")
-
-    def _tcp_port(self) -> int | None:
-        """The TCP port in use, which may have been chosen by the kernel."""
-        for text in self._dataplane.listen_addresses:
-            if text.startswith("tcp://"):
-                return int(text.rpartition(":")[2])
-        return None
-
-    def _found(self, endpoint: Endpoint, router_id: RouterId) -> None:
-        if self._peering.discovered(endpoint, router_id, self._clock()):
-            log.info("peer_discovered peer=%s", endpoint)
-            self._driver.nudge()
 
     # --- what can be asked
 
@@ -355,7 +309,7 @@ class Node:
         )
 
     def _findings(self, peers: list[views.PeerView]) -> list[views.Finding]:
-        trouble = [*self._trouble.values(), *self.sessions.findings()]
+        trouble = [*self._local_peers.findings(), *self._reload_findings(), *self.sessions.findings()]
         return doctor.about_node(peers, self._driver.counters, self.settings, trouble)
 
     # --- reload
@@ -370,11 +324,9 @@ class Node:
             doors.apply(new, self._dataplane, self._peering, self._clock())
         except ZosnetError as error:
             log.error("reload_failed reason=%r", error.message)
-            self._trouble["reload.failed"] = views.Finding(
-                "reload.failed", "error", f"the settings were not reloaded: {error.message}", error.remedy
-            )
+            self._reload_trouble = error
             raise
-        self._trouble.pop("reload.failed", None)
+        self._reload_trouble = None
         changes = compare(self.settings, new)
         self.settings = new
         lines = changes.lines()
@@ -386,16 +338,16 @@ class Node:
         if self.messages.set_topics(topics):
             lines.append("topics read again")
         if changes.discovery:
-            await self._restart_discovery()
+            await self._local_peers.restart(new)
         if changes.log_level is not None:
             logging.getLogger("zosnet").setLevel(changes.log_level.upper())
         self._driver.nudge()
         log.info("reloaded changed=%d needs_restart=%r", len(lines), ",".join(changes.needs_restart))
         return views.ReloadReport(lines, list(changes.needs_restart))
 
-    async def _restart_discovery(self) -> None:
-        if self._discovery_task is not None:
-            self._discovery_task.cancel()
-            await asyncio.wait([self._discovery_task])
-            self._discovery_task = None
-        self._start_discovery()
+    def _reload_findings(self) -> list[views.Finding]:
+        error = self._reload_trouble
+        if error is None:
+            return []
+        text = f"the settings were not reloaded: {error.message}"
+        return [views.Finding("reload.failed", "error", text, error.remedy)]

@@ -159,3 +159,14 @@ class Peer:
     def link(self) -> int | None:
         """The link's number while there is one."""
         return self.state.link if isinstance(self.state, Linked) else None
+
+    @property
+    def due(self) -> float | None:
+        """When the next attempt is to start, or None where nothing waits for its time."""
+        match self.state:
+            case Waiting(until):
+                return until
+            case Dialling(waiting=waiting, next_start=start) if waiting:
+                return start
+            case _:
+                return None

@@ -17,8 +17,6 @@ is resolved anew before each attempt, so that a peer may move.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from ipaddress import ip_address
 
 from zosnet.model.endpoint import Endpoint
 from zosnet.model.keys import PublicKey
@@ -36,10 +34,10 @@ from zosnet.service.peer import (
     PeerKind,
     Resolve,
     Resolving,
-    State,
     Waiting,
     Weigh,
 )
+from zosnet.service.peer_links import PeerLinks, inbound_endpoint
 
 __all__ = ["Peering"]
 
@@ -54,12 +52,9 @@ class Peering:
         self._own = own
         self._rng = rng
         self._wanted: dict[Endpoint, Peer] = {}
-        self._inbound: dict[int, Peer] = {}
-        self._links: dict[int, Peer] = {}
+        self._links = PeerLinks()
         self._tokens: dict[int, Peer | None] = {}
-        self._mirrors: dict[int, float] = {}
         self._allowed: frozenset[PublicKey] | None = None
-        self._unnamed: dict[int, float] = {}
         self._next_token = 1
         self._actions: list[Action] = []
 
@@ -90,8 +85,7 @@ class Peering:
 
     def discovered(self, endpoint: Endpoint, router_id: RouterId, now: float) -> bool:
         """A beacon named `endpoint`. Ignored when a link to that router is up, or it is this node."""
-        known = router_id == self._own or not self._may_link(router_id)
-        if known or self._find(lambda peer: _vouches_for(peer, router_id)) is not None:
+        if router_id == self._own or not self._may_link(router_id) or self._links.leads_to(router_id):
             return False
         return self.want(endpoint, "discovered", now)
 
@@ -103,8 +97,8 @@ class Peering:
         name of that key; it can relay, and see who talks to whom, as every relay can.
         """
         self._allowed = keys
-        self._unnamed.clear()
-        for link, peer in list(self._links.items()):
+        self._links.expect_no_names()
+        for link, peer in self._links.all():
             self._await_name(link, peer, now)
             if peer.neighbour is not None and not self._may_link(peer.neighbour):
                 self._turn_away(link, peer, "its key is not among those that may link", now)
@@ -135,7 +129,7 @@ class Peering:
         peer = self._tokens.pop(token, None)
         if peer is None or not isinstance(peer.state, Dialling):
             return self._refuse(link, "another link to this peer was faster")
-        twin = self._linked_to(proto, address)
+        twin = self._links.wanted_at(proto, address)
         if twin is not None and twin is not peer:
             self._drop_tokens(peer.state)
             self._failed(peer, f"already linked as {twin.endpoint}", now)
@@ -158,10 +152,7 @@ class Peering:
 
     def link_down(self, link: int, reason: str, now: float) -> None:
         """The link is gone. An inbound peer is forgotten, a wanted one is dialled again."""
-        peer = self._links.pop(link, None)
-        self._inbound.pop(link, None)
-        self._mirrors.pop(link, None)
-        self._unnamed.pop(link, None)
+        peer = self._links.remove(link)
         if peer is None or peer.kind == "inbound" or not isinstance(peer.state, Linked):
             return
         if now - peer.state.since >= self.limits.stable_after:
@@ -174,22 +165,22 @@ class Peering:
         Links to oneself go. Of two discovered links between the same two routers, that of the greater
         router id goes: both sides come to the same answer.
         """
-        peer = self._links.get(link)
+        peer = self._links.peer_of(link)
         if peer is None:
             return False
         peer.neighbour = router_id
-        self._unnamed.pop(link, None)
+        self._links.named(link)
         if router_id != self._own and not self._may_link(router_id):
             self._turn_away(link, peer, "its key is not among those that may link", now)
             return False
         if router_id == self._own and peer.kind == "inbound":
             # The end that dialled must see this too, to learn that its address is this node's: close later.
-            self._mirrors[link] = now + self.limits.mirror
+            self._links.mirror(link, now + self.limits.mirror)
             return False
         if router_id == self._own:
             self._unlink(link, peer, "this address is the node itself", now)
             return False
-        if peer.kind == "discovered" and router_id.raw < self._own.raw and self._came_from(router_id):
+        if peer.kind == "discovered" and router_id.raw < self._own.raw and self._links.came_from(router_id):
             self._wanted.pop(peer.endpoint, None)
             self._unlink(link, peer, "that router is linked already", now)
             return False
@@ -197,10 +188,10 @@ class Peering:
 
     def wake(self, now: float) -> None:
         """Start what has become due."""
-        for link in [link for link, until in self._mirrors.items() if until <= now]:
-            self._unlink(link, self._links[link], "it comes from this node itself", now)
-        for link in [link for link, until in self._unnamed.items() if until <= now]:
-            self._turn_away(link, self._links[link], "its router has not said who it is", now)
+        for link, peer in self._links.mirrors(now):
+            self._unlink(link, peer, "it comes from this node itself", now)
+        for link, peer in self._links.unnamed(now):
+            self._turn_away(link, peer, "its router has not said who it is", now)
         for peer in list(self._wanted.values()):
             match peer.state:
                 case Waiting(until) if until <= now:
@@ -212,8 +203,8 @@ class Peering:
 
     def deadline(self) -> float | None:
         """When `wake` is wanted, or None."""
-        due = [when for peer in self._wanted.values() if (when := _due(peer.state)) is not None]
-        return min([*due, *self._mirrors.values(), *self._unnamed.values()], default=None)
+        times = [self._links.deadline(), *(peer.due for peer in self._wanted.values())]
+        return min((when for when in times if when is not None), default=None)
 
     def poll(self) -> list[Action]:
         """Take the actions that are pending."""
@@ -224,11 +215,11 @@ class Peering:
 
     def peers(self) -> list[Peer]:
         """All peers, wanted ones first, in the order they became known."""
-        return [*self._wanted.values(), *self._inbound.values()]
+        return [*self._wanted.values(), *self._links.inbound()]
 
     def peer_of(self, link: int) -> Peer | None:
         """The peer behind a link."""
-        return self._links.get(link)
+        return self._links.peer_of(link)
 
     def wanted(self, kind: PeerKind) -> list[Endpoint]:
         """The wanted endpoints of one kind."""
@@ -246,7 +237,7 @@ class Peering:
     def _await_name(self, link: int, peer: Peer, now: float) -> None:
         """Where only some may link, a link without a name doesn't stay."""
         if self._allowed is not None and peer.neighbour is None:
-            self._unnamed[link] = now + self.limits.naming
+            self._links.expect_name(link, now + self.limits.naming)
 
     def _turn_away(self, link: int, peer: Peer, reason: str, now: float) -> None:
         self.unlisted += 1
@@ -303,40 +294,21 @@ class Peering:
         peer.last_linked = now
         peer.last_error = ""
         peer.neighbour = None
-        self._links[link] = peer
+        self._links.add(link, peer)
         self._await_name(link, peer, now)
         if peer.endpoint.weight or peer.endpoint.metered:
             self._actions.append(Weigh(link, peer.endpoint.weight, peer.endpoint.metered))
 
     def _link_came(self, link: int, proto: str, address: Address, now: float) -> bool:
-        if len(self._inbound) >= self.limits.inbound:
+        if self._links.inbound_count >= self.limits.inbound:
             return self._refuse(link, "too many inbound links")
         endpoint = inbound_endpoint(proto, address)
         # A QUIC peer dials from its listening port, so that a restarted one comes back with the same address.
-        for old, peer in list(self._inbound.items()):
-            if peer.endpoint == endpoint:
-                self._unlink(old, peer, "replaced by a newer link from the same address", now)
+        for old, peer in self._links.from_place(endpoint):
+            self._unlink(old, peer, "replaced by a newer link from the same address", now)
         peer = Peer(endpoint, "inbound", Waiting(now), discovered=now)
-        self._inbound[link] = peer
         self._linked(peer, link, address, now)
         return True
-
-    def _linked_to(self, proto: str, address: Address) -> Peer | None:
-        return self._find(
-            lambda peer: (
-                peer.kind != "inbound"
-                and peer.endpoint.proto == proto
-                and isinstance(peer.state, Linked)
-                and peer.state.address == address
-            )
-        )
-
-    def _came_from(self, router_id: RouterId) -> bool:
-        came = self._find(lambda peer: peer.kind == "inbound" and _vouches_for(peer, router_id))
-        return came is not None
-
-    def _find(self, holds: Callable[[Peer], bool]) -> Peer | None:
-        return next((peer for peer in self._links.values() if holds(peer)), None)
 
     def _refuse(self, link: int, reason: str) -> bool:
         self.refused += 1
@@ -345,10 +317,7 @@ class Peering:
 
     def _unlink(self, link: int, peer: Peer, reason: str, now: float) -> None:
         """Close a link and take its loss for granted: the later `link_down` finds nothing."""
-        self._links.pop(link, None)
-        self._inbound.pop(link, None)
-        self._mirrors.pop(link, None)
-        self._unnamed.pop(link, None)
+        self._links.remove(link)
         self._actions.append(Close(link, reason))
         if peer.endpoint in self._wanted and peer.kind != "inbound":
             # Trying sooner would give the same answer.
@@ -356,17 +325,15 @@ class Peering:
             self._failed(peer, reason, now)
 
     def _forget_inbound(self, endpoint: Endpoint) -> bool:
-        links = [link for link, peer in self._inbound.items() if peer.endpoint == endpoint]
-        for link in links:
-            self._mirrors.pop(link, None)
-            self._abandon(self._inbound.pop(link), "peer removed")
-        return bool(links)
+        found = self._links.from_place(endpoint)
+        for _, peer in found:
+            self._abandon(peer, "peer removed")
+        return bool(found)
 
     def _abandon(self, peer: Peer, reason: str) -> None:
         match peer.state:
             case Linked(link):
-                self._links.pop(link, None)
-                self._unnamed.pop(link, None)
+                self._links.remove(link)
                 self._actions.append(Close(link, reason))
             case Dialling() as dialling:
                 self._drop_tokens(dialling)
@@ -378,32 +345,3 @@ class Peering:
         for token in dialling.tokens:
             if token in self._tokens:
                 self._tokens[token] = None
-
-
-def inbound_endpoint(proto: str, address: Address) -> Endpoint:
-    """How an inbound link is named: by where it came from."""
-    host = f"[{address.ip}%{address.scope}]" if address.scope else address.ip
-    if ":" in host and not host.startswith("["):
-        host = f"[{host}]"
-    return Endpoint.parse(f"{proto}://{host}:{address.port}")
-
-
-def _due(state: State) -> float | None:
-    match state:
-        case Waiting(until):
-            return until
-        case Dialling(waiting=waiting, next_start=start) if waiting:
-            return start
-        case _:
-            return None
-
-
-def _vouches_for(peer: Peer, router_id: RouterId) -> bool:
-    """Whether this link leads to that router, as far as a neighbour's word goes.
-
-    Anybody may name any router id. A link that this node dialled, or that comes from the local network as
-    beacons do, is believed; a stranger from afar could otherwise make us ignore a router next door.
-    """
-    if peer.neighbour != router_id:
-        return False
-    return peer.kind != "inbound" or ip_address(peer.endpoint.host.partition("%")[0]).is_link_local

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from zosnet.babel import Install
 from zosnet.babel.rate import Bucket
 from zosnet.dataplane.protocol import Dataplane, SessionStats
 from zosnet.model.errors import HostError
 from zosnet.model.keys import KEY_BYTES, PublicKey
+from zosnet.service.spawn import Spawn
 from zosnet.service.views import Finding, Pins, PinView, Sessions, SessionView
 from zosnet.store.pins import MOST_PINS, save_pins
 
@@ -56,11 +56,11 @@ class SessionKeeper:
         self._downgraded: dict[bytes, float] = {}
         self._starts: dict[bytes, bytes] = {}
         self._renewals = Bucket(RENEWALS_PER_SECOND, clock())
-        self._spawn: Callable[[Coroutine[Any, Any, None], str], object] | None = None
+        self._spawn: Spawn | None = None
         self._is_saving = self._is_dirty = False
         self._trouble: HostError | None = None
 
-    def attach(self, *, spawn: Callable[[Coroutine[Any, Any, None], str], object]) -> None:
+    def attach(self, *, spawn: Spawn) -> None:
         """From now on tasks are run by `spawn`."""
         self._spawn = spawn
 

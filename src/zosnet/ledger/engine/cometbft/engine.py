@@ -9,7 +9,6 @@ changed anything the next follows at once, so `query` waits for it, for a moment
 
 from __future__ import annotations
 
-import math
 import sqlite3
 import threading
 import time
@@ -20,15 +19,14 @@ from pathlib import Path
 
 from zosnet.ledger.client.comet import fetch
 from zosnet.ledger.comet.abci import Misbehavior
-from zosnet.ledger.comet.envelope import pack
 from zosnet.ledger.comet.signed import chain_name
 from zosnet.ledger.encoding import Malformed
 from zosnet.ledger.engine.cometbft.application import Application, Done
-from zosnet.ledger.engine.cometbft.front import BUSY, Front
 from zosnet.ledger.engine.cometbft.headers import Headers
 from zosnet.ledger.engine.cometbft.home import Home
 from zosnet.ledger.engine.cometbft.process import Supervisor
 from zosnet.ledger.engine.cometbft.rpc import BROADCAST_S, Rpc, Silent
+from zosnet.ledger.engine.cometbft.sender import Sender
 from zosnet.ledger.engine.cometbft.server import Server
 from zosnet.ledger.engine.database import KEPT_ROOTS, Database, Snapshot
 from zosnet.ledger.engine.embedded import MOST_QUERIED, now_ms
@@ -37,7 +35,6 @@ from zosnet.ledger.engine.home import check_genesis
 from zosnet.ledger.engine.interface import Answer, Block, Event, Receipt, Status
 from zosnet.ledger.engine.lock import lock
 from zosnet.ledger.engine.recovery import damaged
-from zosnet.ledger.engine.turns import Waiting
 from zosnet.ledger.header import SignedHeader
 from zosnet.ledger.state import Result
 from zosnet.ledger.transaction import SignedTransaction
@@ -45,8 +42,6 @@ from zosnet.model.errors import HostError, UsageError
 
 __all__ = ["Comet"]
 
-#: After this long without a block of it nobody knows what becomes of a transaction. A guess.
-GIVE_UP_S = 25.0
 #: So long after a block queries wait for the header that proves its state; it comes within two blocks. Where
 #: it doesn't come those that ask later wait no more: each of them has a thread meanwhile.
 PROOF_S = 3.0
@@ -56,8 +51,6 @@ PULSE_S = 1.0
 #: Of the connection that writes and of the one that answers: a validator is to need at most 200 MB, and
 #: CometBFT takes a third of that.
 CACHE_MB = 12
-_IN_CACHE = "already exists in cache"
-"""CometBFT's words for an envelope that waits already."""
 #: A block comes every 5 s.
 STALLED_MS = 15_000
 
@@ -77,10 +70,9 @@ class Comet:
         self.genesis, self.home = home.genesis, home
         self._clock = clock
         self._reading = threading.Lock()
-        self._rpc, self._sender_rpc = Rpc(home.rpc), Rpc(home.rpc, BROADCAST_S)
+        self._rpc = Rpc(home.rpc)
         self._supervisor = Supervisor(program, home.directory, home.rpc, self._on_end)
-        self._front = Front(time.monotonic)
-        self._wake = threading.Condition()  # guards the front
+        self._kept = threading.Condition()
         self._proven = threading.Condition()
         self._proof_due = time.monotonic() + PROOF_S
         self._changed: dict[int, tuple[bytes, ...]] = {}
@@ -88,10 +80,6 @@ class Comet:
         self._trouble = "CometBFT is starting"
         self.misbehavior = ""
         self._is_stopping = False
-        self._threads = [
-            threading.Thread(target=self._send, name="sender", daemon=True),
-            threading.Thread(target=self._follow, name="headers", daemon=True),
-        ]
         path = directory / "ledger.sqlite"
         with ExitStack() as opened:
             opened.enter_context(closing(lock(directory)))
@@ -115,6 +103,13 @@ class Comet:
             self._headers = opened.enter_context(
                 closing(Headers(directory / "headers.sqlite", home.genesis.chain))
             )
+            self._sender = Sender(
+                Rpc(home.rpc, BROADCAST_S), self.application.mempool, on_trouble=self._on_trouble
+            )
+            self._threads = [
+                threading.Thread(target=self._sender.run, name="sender", daemon=True),
+                threading.Thread(target=self._follow, name="headers", daemon=True),
+            ]
             home.write()
             # It comes last: from here on there may be requests.
             opened.enter_context(closing(Server(home.abci, self.application.handle, self._on_trouble)))
@@ -138,17 +133,17 @@ class Comet:
 
         Once it is closed it may be closed again.
         """
-        with self._wake:
-            self._is_stopping = True
-            self._wake.notify_all()
+        self._is_stopping = True
+        self._sender.stop()
+        with self._kept:
+            self._kept.notify_all()
         with self._proven:
             self._proven.notify_all()
         self._supervisor.close()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
-        with self._wake:
-            self._front.give_up(HostError("the ledger is stopping"))
+        self._sender.give_up()
         for each in list(self._subscribers):
             each.close()
         with self._reading:
@@ -158,16 +153,7 @@ class Comet:
 
     def submit(self, transactions: list[bytes]) -> Future[list[Receipt]]:
         """Put an envelope in order. The future fails with HostError where no block has it for long."""
-        with self._wake:
-            envelope, evicted = self._front.submit(transactions)
-            if not transactions:
-                envelope.future.set_result([])
-            if self._is_stopping:
-                envelope.fail(HostError("the ledger is stopping"))
-            self._wake.notify_all()
-        for one in evicted:
-            one.envelope.settle(one.index, BUSY)
-        return envelope.future
+        return self._sender.submit(transactions)
 
     def query(self, keys: list[bytes], height: int | None = None) -> Answer:
         """Records with proofs, as of the root that a header has: the state after the block before it."""
@@ -226,7 +212,7 @@ class Comet:
         return Status(
             engine="cometbft", chain=self.genesis.chain, height=height, time_ms=time_ms,
             age_ms=age_ms, root=newest.header.root if newest else self.application.kept.root,
-            pending=len(self._front), subscribers=len(self._subscribers),
+            pending=self._sender.pending, subscribers=len(self._subscribers),
             oldest_root=max(1, height - KEPT_ROOTS + 2),
             trouble="; ".join(text for text in (self._trouble, stalled, self.misbehavior) if text),
         )  # fmt: skip
@@ -247,95 +233,6 @@ class Comet:
         with self._reading:
             return self._snapshot.find(identity)
 
-    # The thread that sends.
-
-    def _send(self) -> None:
-        while True:
-            with self._wake:
-                while not (portion := self._front.portion(self.application.mempool.is_hurried)):
-                    if self._is_stopping:
-                        return
-                    self._wake.wait(self._front.rest() or None)
-                if self._is_stopping:
-                    return
-                awaited = self._front.is_awaited
-            try:
-                good = self._judge(portion)
-            except Exception as error:  # a disk that can't be read, say: the next portion may find it better
-                self._fail(portion, error)
-                continue
-            if good:
-                self._broadcast(good, pack((signed.raw for signed in good), awaited=awaited))
-
-    def _judge(self, portion: list[Waiting]) -> list[SignedTransaction]:
-        """Those of a portion that are good, and the receipts of those that are not."""
-        mempool = self.application.mempool
-        started, refused = time.monotonic(), 0
-        good: list[SignedTransaction] = []
-        early: list[Waiting] = []
-        parsed: list[tuple[Waiting, SignedTransaction]] = []
-        for one in portion:
-            try:
-                parsed.append((one, SignedTransaction.parse(one.raw)))
-            except Malformed as error:
-                one.envelope.settle(one.index, Receipt(bytes(32), "malformed", str(error)))
-                refused += 1
-        mempool.foresee(signed for _, signed in parsed)
-        for one, signed in parsed:
-            copy = signed.copy
-            with self._wake:
-                if not self._front.send(copy, one):
-                    continue
-            result = mempool.admit(signed, is_own=True)
-            if result.is_done:
-                good.append(signed)
-                continue
-            with self._wake:
-                is_early = result.reason == "nonce" and not self._front.is_first(one)
-                if is_early and self._front.unsend(copy):
-                    early.append(one)
-                    continue
-                self._front.settle(copy, Receipt(signed.id, result.reason, result.text))
-                refused += 1
-        with self._wake:
-            self._front.judged(portion, early, refused, time.monotonic() - started)
-        return good
-
-    def _fail(self, portion: list[Waiting], error: Exception) -> None:
-        """This portion can't be judged: whoever waits for any of it is told so."""
-        self._trouble = str(error)
-        trouble = HostError(f"this node can't judge transactions: {error}", remedy="look at its disk")
-        with self._wake:
-            for one in portion:
-                one.envelope.fail(trouble)
-            self._front.judged(portion, [], len(portion), 0.0)
-            self._front.give_up(trouble, math.inf)  # what is left of those alone
-
-    def _broadcast(self, good: list[SignedTransaction], envelope: bytes) -> None:
-        self.application.mempool.expect(envelope)
-        ends = time.monotonic() + GIVE_UP_S / 2
-        is_there = False  # perhaps: one that let the time pass may have it, and go on one day
-        while not self._is_stopping:
-            try:
-                refusal = self._sender_rpc.broadcast(envelope)
-            except HostError as error:
-                is_there |= isinstance(error, Silent)
-                if time.monotonic() < ends:  # it is starting again, perhaps
-                    time.sleep(0.1)
-                    continue
-                refusal = "" if is_there else error.message
-            except Exception as error:
-                refusal = str(error)
-            if refusal and _IN_CACHE not in refusal:
-                for signed in good:
-                    self._settle(signed, Receipt(signed.id, "busy", refusal))
-            return
-
-    def _settle(self, signed: SignedTransaction, receipt: Receipt) -> None:
-        with self._wake:
-            self._front.settle(signed.copy, receipt)
-            self._wake.notify_all()
-
     # What the application tells, in its threads.
 
     def _on_done(self, done: Done) -> None:
@@ -343,14 +240,13 @@ class Comet:
         self._proof_due = time.monotonic() + PROOF_S
         self._changed[height] = done.changed
         self._changed.pop(height - KEPT_ROOTS, None)
-        with self._wake:
-            for copy, receipt in done.receipts.items():
-                self._front.settle(copy, receipt)
+        self._sender.settle(done.receipts)
+        with self._kept:
             self._committed = height
-            self._wake.notify_all()
+            self._kept.notify_all()
 
     def _on_refused(self, signed: SignedTransaction, result: Result) -> None:
-        self._settle(signed, Receipt(signed.id, result.reason, result.text))
+        self._sender.settle({signed.copy: Receipt(signed.id, result.reason, result.text)})
 
     def _on_misbehavior(self, found: Misbehavior) -> None:
         who = found.validator.address.hex() if found.validator else "somebody"
@@ -379,15 +275,10 @@ class Comet:
                 if not self._trouble and not self._is_stopping:
                     self._trouble = str(error)
                 time.sleep(0.1)
-            nobody_knows = HostError(
-                f"no block has it after {GIVE_UP_S:.0f} s; it may still be carried out",
-                remedy="look at `zosnet ledger status`: are more than two thirds of the operators there?",
-            )
-            with self._wake:
-                self._front.give_up(nobody_knows, GIVE_UP_S)
-                self._wake.notify_all()  # there is room for others now, perhaps
+            self._sender.give_up_old()
+            with self._kept:
                 if self._committed <= self._headers.top() and not self._is_stopping:
-                    self._wake.wait(CHECK_S)
+                    self._kept.wait(CHECK_S)
 
     def _catch_up(self) -> bool:
         """Fetch the headers up to the last block that is kept; False where there are no more."""

@@ -20,8 +20,8 @@ use crate::tcp;
 
 pub use crate::packets::count_packets;
 
-use super::Token;
 use super::health::Progress;
+use super::token::Token;
 
 /// Data that waits for a link before it is written within a turn: what was sealed is still in the cache.
 const FLUSH_AT: usize = 128 << 10;

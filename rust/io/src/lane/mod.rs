@@ -14,6 +14,7 @@
 //! | [`receive`] | from links to the TUN, to other links, to Python |
 //! | [`transmit`] | from the TUN to links |
 //! | [`sessions`] | the session of each key |
+//! | [`token`] | what epoll tells a lane of |
 //!
 //! A turn: wait, take what is ready, write what came of it, rest if small packets come fast, sleep until something is
 //! due. A lane with nothing to do has no timer.
@@ -32,6 +33,7 @@ mod relay;
 mod road;
 mod sessions;
 mod sharing;
+mod token;
 mod transmit;
 mod waiting;
 
@@ -65,51 +67,7 @@ use relay::Relay;
 use road::Latest;
 use sessions::Sessions;
 use sharing::OpenFrame;
-
-/// What an epoll token stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Token {
-    /// The inbox.
-    Wake,
-    /// The TUN queue.
-    Tun,
-    /// A listener, by its place.
-    Listener(u32),
-    /// A dial under way, by its number.
-    Dial(u32),
-    /// A link.
-    Link(LinkId),
-    /// The UDP port.
-    Udp,
-}
-
-impl Token {
-    /// As the kernel keeps it.
-    pub fn pack(self) -> u64 {
-        let (kind, number) = match self {
-            Self::Wake => (0u64, 0),
-            Self::Tun => (1, 0),
-            Self::Listener(at) => (2, at),
-            Self::Dial(number) => (3, number),
-            Self::Link(id) => (4, id),
-            Self::Udp => (5, 0),
-        };
-        kind << 32 | u64::from(number)
-    }
-
-    /// The reverse of `pack`.
-    pub fn unpack(packed: u64) -> Self {
-        let number = packed as u32;
-        match packed >> 32 {
-            0 => Self::Wake,
-            1 => Self::Tun,
-            2 => Self::Listener(number),
-            3 => Self::Dial(number),
-            4 => Self::Link(number),
-            _ => Self::Udp,
-        }
-    }
-}
+use token::Token;
 
 /// A lane. Made by the starting thread, run by its own.
 pub struct Lane {

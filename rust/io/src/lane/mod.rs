@@ -5,6 +5,7 @@
 //! | [`bounds`] | what strangers may cause, and how often |
 //! | [`carrier`] | the lane's links, and the way to all others |
 //! | [`connect`] | accepting and dialling |
+//! | [`link`] | one of these links: its socket and its queue |
 //! | [`health`] | whether links make progress, and how they end |
 //! | [`pace`] | when it rests |
 //! | [`port`], [`datagrams`] | the UDP port; from it to the TUN, to other links |
@@ -26,6 +27,7 @@ mod datagrams;
 mod door;
 mod frames;
 mod health;
+mod link;
 mod pace;
 mod port;
 mod receive;
@@ -53,6 +55,7 @@ use zosnet_core::waiting::{Limits, Waiting};
 
 use crate::counters::Counter;
 use crate::handoff::LinkId;
+use crate::packets::count_packets;
 use crate::shared::{Shared, ToLane};
 use crate::sys::{self, Epoll, Ready};
 use crate::tun::TunQueue;
@@ -286,7 +289,7 @@ impl Lane {
             ToLane::Adopt(stream, remote) => self.adopt_inbound(stream, remote),
             ToLane::Dial(token, remote, timeout) => self.dial(token, remote, timeout),
             ToLane::Send(link, packets) => {
-                let count = carrier::count_packets(&packets);
+                let count = count_packets(&packets);
                 self.carrier.pass_on(link, &packets, count);
             }
             ToLane::Control(link, packets, hello) => self.carrier.control(link, &packets, hello),

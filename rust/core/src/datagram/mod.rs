@@ -16,6 +16,7 @@
 //! | `outgoing`, `incoming` | the ordered, reliable stream |
 //! | `rtt`, `loss`, `live`, `mtu`, `roam` | what is measured, and what follows from it |
 //! | `link` | one link, made of these |
+//! | `due` | what is due, and when: links and handshakes |
 //! | [`keys`] | what lanes share |
 
 pub(crate) mod bucket;
@@ -26,6 +27,7 @@ mod cookie;
 pub(crate) mod crypt;
 mod dial;
 mod dialling;
+mod due;
 mod endpoint;
 mod established;
 mod flush;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::world::{Path, World, address, config, pattern};
+use crate::network::Path;
+use crate::world::{World, address, config, pattern};
 use zosnet_core::datagram::Id;
 
 /// Something happens to the network or to a node.

@@ -1,6 +1,7 @@
 //! What a network full of enemies does to a node: nothing but counters.
 
-use crate::world::{Flight, Numbers, World, address, config, pattern};
+use crate::network::Flight;
+use crate::world::{Numbers, World, address, config, pattern};
 use proptest::prelude::*;
 use zosnet_core::datagram::Status;
 

@@ -6,6 +6,7 @@ mod control;
 mod handshake;
 mod hostile;
 mod lanes;
+mod network;
 #[path = "../common/numbers.rs"]
 mod numbers;
 mod path;

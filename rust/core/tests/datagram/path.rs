@@ -1,6 +1,7 @@
 //! Silence, sleep, size and place: what a link finds out about its path.
 
-use crate::world::{Flight, World, address, config};
+use crate::network::Flight;
+use crate::world::{World, address, config};
 use std::net::SocketAddr;
 use zosnet_core::datagram::Action;
 

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::network::Flight;
 use crate::numbers::counting;
-use crate::world::{Flight, World, address, config};
+use crate::world::{World, address, config};
 use zosnet_core::datagram::{Endpoint, RELAY_OVERHEAD};
 
 const FILE: &str = include_str!("../vectors/udp-link.txt");

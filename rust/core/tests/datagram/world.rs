@@ -1,46 +1,12 @@
-//! Endpoints on a network that loses, delays, reorders, duplicates and cuts, with a clock of its own.
+//! Endpoints on a network, with a clock of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::network::{Flight, Path};
 pub use crate::numbers::Numbers;
 use zosnet_core::datagram::{Action, Config, Endpoint, Id, LinkKeys, RELAYED, Status};
-
-/// What the network does to every datagram.
-#[derive(Debug, Clone)]
-pub struct Path {
-    pub delay: f64,
-    pub jitter: f64,
-    pub loss: f64,
-    pub twice: f64,
-    /// Largest IP packet.
-    pub mtu: usize,
-    pub cut: bool,
-    /// What doesn't get through.
-    pub drops: Option<fn(&Flight) -> bool>,
-}
-
-impl Default for Path {
-    fn default() -> Self {
-        Self {
-            delay: 0.010,
-            jitter: 0.0,
-            loss: 0.0,
-            twice: 0.0,
-            mtu: 1500,
-            cut: false,
-            drops: None,
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
-pub struct Flight {
-    pub from: SocketAddr,
-    pub to: SocketAddr,
-    pub datagram: Vec<u8>,
-}
 
 pub struct Node {
     pub endpoint: Endpoint,
@@ -66,7 +32,8 @@ pub struct World {
     pub nodes: Vec<Node>,
     pub path: Path,
     pub flights: BTreeMap<(u64, u64), Flight>,
-    sequence: u64,
+    /// Numbers flights that arrive at one time.
+    pub(super) sequence: u64,
     /// Everything that was sent, as sent.
     pub tape: Vec<(f64, Flight)>,
     pub record: bool,
@@ -147,33 +114,6 @@ impl World {
     /// What a node's clock shows.
     pub fn clock(&self, number: usize) -> f64 {
         self.now + self.nodes[number].offset
-    }
-
-    /// Put a datagram on the network.
-    pub fn send(&mut self, flight: Flight) {
-        if self.record {
-            self.tape.push((self.now, flight.clone()));
-        }
-        let headers = if flight.to.is_ipv6() { 48 } else { 28 };
-        if self.path.drops.is_some_and(|drops| drops(&flight)) {
-            return;
-        }
-        if self.path.cut || flight.datagram.len() + headers > self.path.mtu {
-            return;
-        }
-        let copies = 1 + usize::from(self.numbers.share() < self.path.twice);
-        for _ in 0..copies {
-            if self.numbers.share() < self.path.loss {
-                continue;
-            }
-            let at = self.now + self.path.delay + self.path.jitter * self.numbers.share();
-            self.deliver_at(at, flight.clone());
-        }
-    }
-
-    pub fn deliver_at(&mut self, at: f64, flight: Flight) {
-        self.sequence += 1;
-        self.flights.insert((at.to_bits(), self.sequence), flight);
     }
 
     /// Carry out what a node wants.

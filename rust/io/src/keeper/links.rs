@@ -2,12 +2,9 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-
-use socket2::SockAddr;
 
 use zosnet_core::datagram::{Action, Endpoint, Id};
 use zosnet_core::frame::{self, Kind};
@@ -16,8 +13,8 @@ use crate::events::Event;
 use crate::handoff::{LinkId, LinkUp};
 use crate::link::{DatagramLink, LinkState};
 use crate::shared::Shared;
-use crate::udp::patient::Patient;
-use crate::udp::{batch, socket};
+
+use super::port::Port;
 
 /// A link, as the keeper sees it.
 struct Link {
@@ -29,9 +26,7 @@ struct Link {
 /// See the module.
 pub struct Links {
     shared: Arc<Shared>,
-    socket: Option<Arc<UdpSocket>>,
-    patient: Patient,
-    is_v6: bool,
+    port: Port,
     machine: Endpoint,
     ids: HashMap<LinkId, Id>,
     links: HashMap<Id, Link>,
@@ -39,14 +34,11 @@ pub struct Links {
 
 impl Links {
     /// None yet.
-    pub fn new(shared: Arc<Shared>, socket: Option<Arc<UdpSocket>>, machine: Endpoint) -> Self {
-        let is_v6 = socket.as_deref().is_some_and(batch::is_v6);
+    pub fn new(shared: Arc<Shared>, port: Port, machine: Endpoint) -> Self {
         let (ids, links) = (HashMap::new(), HashMap::new());
         Self {
             shared,
-            socket,
-            patient: Patient::default(),
-            is_v6,
+            port,
             machine,
             ids,
             links,
@@ -70,7 +62,7 @@ impl Links {
 
     /// Begin to link.
     pub fn dial(&mut self, token: i64, remote: SocketAddr, key: Option<[u8; 32]>, timeout: f64, now: f64) {
-        if self.socket.is_none() {
+        if !self.port.is_open() {
             let reason = "this node has no UDP port".to_owned();
             return self.shared.events.push_one(Event::DialFailed(token, 0, reason));
         }
@@ -158,11 +150,11 @@ impl Links {
                         link: number,
                         token,
                         proto: "udp",
-                        local: self.local(),
+                        local: self.port.local(),
                         remote,
                         key: Some(peer),
                     };
-                    let datagram = DatagramLink::new(keys, self.target(remote));
+                    let datagram = DatagramLink::new(keys, self.port.target(remote).into());
                     let state = Arc::new(LinkState::of_datagrams(up, now, datagram));
                     self.ids.insert(number, link);
                     let leftover = Vec::new();
@@ -178,7 +170,7 @@ impl Links {
                 }
                 Action::Keys { link, keys } => self.change(link, |udp| udp.set_keys(keys)),
                 Action::Moved { link, remote } => {
-                    let target = self.target(remote);
+                    let target = self.port.target(remote).into();
                     self.change(link, |udp| udp.set_target(target));
                 }
                 // Lanes read it from the keys.
@@ -230,25 +222,14 @@ impl Links {
         }
     }
 
-    fn local(&self) -> SocketAddr {
-        let local = self.socket.as_ref().and_then(|socket| socket.local_addr().ok());
-        local.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
-    }
-
-    fn target(&self, remote: SocketAddr) -> SockAddr {
-        socket::mapped(remote, self.is_v6).into()
-    }
-
     fn transmit(&mut self, to: SocketAddr, datagram: &[u8], now: f64) {
-        let Some(socket) = &self.socket else { return };
-        let target = socket::mapped(to, self.is_v6);
-        match (self.patient).send(socket.as_fd(), || socket.send_to(datagram, target)) {
+        match self.port.send(to, datagram) {
             Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
                 self.machine.too_big(to, datagram.len(), now);
             }
             // An error may be of an earlier datagram, and what is lost is sent again.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                drop(socket.send_to(datagram, target));
+                drop(self.port.send(to, datagram));
             }
             _ => {}
         }

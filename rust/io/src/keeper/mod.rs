@@ -9,10 +9,12 @@
 //! | [`queue`] | what waits for the keeper |
 //! | `links` | what the machine of datagram links wants |
 //! | `paths` | what frames get through relays |
+//! | `port` | sending through the UDP port |
 //! | `sessions` | what the machine of sessions wants |
 
 mod links;
 mod paths;
+mod port;
 pub mod queue;
 mod sessions;
 
@@ -30,6 +32,7 @@ use crate::sys::{self, Epoll, Ready};
 pub use queue::{Queue, ToKeeper};
 
 use links::Links;
+use port::Port;
 use sessions::Sessions;
 
 /// What strangers sent that is looked at between two looks at this node's own matters.
@@ -59,8 +62,8 @@ impl Keeper {
         epoll.add(shared.keeper.fd().as_fd(), read, 0)?;
         let socket = socket.map(Arc::new);
         Ok(Self {
-            links: Links::new(Arc::clone(&shared), socket.clone(), links),
-            sessions: Sessions::new(Arc::clone(&shared), socket, sessions),
+            links: Links::new(Arc::clone(&shared), Port::new(socket.clone()), links),
+            sessions: Sessions::new(Arc::clone(&shared), Port::new(socket), sessions),
             shared,
             epoll,
         })

@@ -1,7 +1,5 @@
 //! Sessions: what their machine wants, done with the table of peers, the lanes and the socket.
 
-use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -10,11 +8,10 @@ use zosnet_core::upper;
 
 use crate::events::Event;
 use crate::shared::{Shared, ToLane, lock};
-use crate::udp::patient::Patient;
-use crate::udp::{batch, socket};
 
 use super::ToKeeper;
 use super::paths::Paths;
+use super::port::Port;
 
 /// What is due within so many seconds is done together: each idle session is looked at every 1.5 s, and 10,000 of them
 /// would wake this thread thousands of times a second. No time of sessions is shorter than 0.1 s.
@@ -23,26 +20,21 @@ const TOGETHER: f64 = 0.010;
 /// See the module.
 pub struct Sessions {
     shared: Arc<Shared>,
-    socket: Option<Arc<UdpSocket>>,
-    patient: Patient,
-    is_v6: bool,
+    port: Port,
     machine: Arc<Mutex<session::Keeper>>,
     paths: Paths,
 }
 
 impl Sessions {
     /// None yet.
-    pub fn new(shared: Arc<Shared>, socket: Option<Arc<UdpSocket>>, machine: session::Keeper) -> Self {
-        let is_v6 = socket.as_deref().is_some_and(batch::is_v6);
+    pub fn new(shared: Arc<Shared>, port: Port, machine: session::Keeper) -> Self {
         let machine = Arc::new(Mutex::new(machine));
         // Set once, here.
         drop(shared.sessions.set(Arc::clone(&machine)));
         Self {
             paths: Paths::new(Arc::clone(&shared)),
             shared,
-            socket,
-            patient: Patient::default(),
-            is_v6,
+            port,
             machine,
         }
     }
@@ -84,7 +76,7 @@ impl Sessions {
             ToKeeper::UsedUp(key) => self.machine().used_up(&key, now),
             ToKeeper::Frame(bytes, from) => self.machine().receive(&bytes, From::Link(from), now),
             ToKeeper::Wrapped(bytes, from) => self.machine().receive(&bytes, From::Overlay(from), now),
-            ToKeeper::Strange(index, from) => self.send_to(from, &session::unknown_frame(index)),
+            ToKeeper::Strange(index, from) => drop(self.port.send(from, &session::unknown_frame(index))),
             ToKeeper::Entry(index, kind, body, _) => self.entry(index, kind, body, now),
             ToKeeper::Plain(key, speaks) => self.machine().plain(&key, speaks, now),
             ToKeeper::Unpin(key) => {
@@ -163,7 +155,7 @@ impl Sessions {
 
     fn send(&self, peer: [u8; 32], to: Option<From>, frame: Vec<u8>) {
         match to {
-            Some(From::Link(remote)) => self.send_to(remote, &frame),
+            Some(From::Link(remote)) => drop(self.port.send(remote, &frame)),
             // What came through relays is answered by route, as is what begins here.
             Some(From::Overlay(address)) => self.by_route(upper(&address), frame),
             None => self.by_route(self.shared.peers.of(&peer).prefix, frame),
@@ -172,12 +164,5 @@ impl Sessions {
 
     fn by_route(&self, prefix: u64, frame: Vec<u8>) {
         let _ = self.shared.post(0, ToLane::Frame(prefix, frame));
-    }
-
-    fn send_to(&self, remote: SocketAddr, frame: &[u8]) {
-        if let Some(socket) = &self.socket {
-            let target = socket::mapped(remote, self.is_v6);
-            drop((self.patient).send(socket.as_fd(), || socket.send_to(frame, target)));
-        }
     }
 }

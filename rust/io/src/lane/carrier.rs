@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -13,41 +12,14 @@ use crate::counters::Counter;
 use crate::events::Event;
 use crate::handoff::LinkId;
 use crate::link::{ByNumber, Home, LinkState, Links, bump};
-use crate::outqueue::{OutQueue, Pool, TURN};
+use crate::outqueue::Pool;
 use crate::shared::{Shared, ToLane};
-use crate::sys::{self, Epoll, Ready};
-use crate::tcp;
+use crate::sys::{self, Epoll};
 
-pub use crate::packets::count_packets;
-
-use super::Token;
-use super::health::Progress;
+use super::link::Link;
 
 /// Data that waits for a link before it is written within a turn: what was sealed is still in the cache.
 const FLUSH_AT: usize = 128 << 10;
-/// A TCP link, as its lane sees it.
-#[derive(Debug)]
-pub struct Link {
-    /// The connection.
-    pub stream: Arc<TcpStream>,
-    /// What all threads see.
-    pub state: Arc<LinkState>,
-    /// What waits to be written.
-    pub out: OutQueue,
-    /// The start of a packet whose rest is still to come; of a paused link, all that was read and not worked on.
-    pub leftover: Vec<u8>,
-    /// An inbound link must have sent a whole packet by then.
-    pub prove_by: Option<f64>,
-    /// Not read until Python has caught up.
-    pub paused: bool,
-    /// The last read held mostly data.
-    pub bulk: bool,
-    /// Much control waited when it was written to last: see `tcp::limit_unsent`.
-    has_news: bool,
-    watched: Ready,
-    dirty: bool,
-    pub(super) progress: Progress,
-}
 
 /// See the module.
 pub struct Carrier {
@@ -194,30 +166,9 @@ impl Carrier {
         state: Arc<LinkState>,
         prove_by: Option<f64>,
     ) -> std::io::Result<()> {
-        let (id, watched) = (
-            state.up.link,
-            Ready {
-                read: true,
-                ..Ready::default()
-            },
-        );
-        epoll.add(stream.as_fd(), watched, Token::Link(id).pack())?;
-        self.shared.add_link(Arc::clone(&state));
-        let (out, leftover) = (OutQueue::default(), Vec::new());
-        let (paused, bulk, dirty, progress) = (false, false, false, Progress::default());
-        let link = Link {
-            stream,
-            state,
-            out,
-            leftover,
-            prove_by,
-            paused,
-            bulk,
-            has_news: false,
-            watched,
-            dirty,
-            progress,
-        };
+        let id = state.up.link;
+        let link = Link::new(epoll, stream, Arc::clone(&state), prove_by)?;
+        self.shared.add_link(state);
         self.links.insert(id, link);
         if let Some(at) = prove_by {
             self.wake_at(at);
@@ -289,13 +240,8 @@ impl Carrier {
             }
             return;
         };
-        bump(&link.state.figures.tx_packets, count as u64);
-        match link
-            .out
-            .write_through(run, &mut &*link.stream, self.now, &mut self.pool)
-        {
-            Ok(written) => bump(&link.state.figures.tx_bytes, written as u64),
-            Err(error) => return self.doom(id, sys::reason(&error)),
+        if let Err(error) = link.write_through(run, count, self.now, &mut self.pool) {
+            return self.doom(id, sys::reason(&error));
         }
         if !link.out.is_empty() {
             self.mark(id);
@@ -328,27 +274,8 @@ impl Carrier {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        // Taken before the call: this thread may lose the processor right after it.
-        let left = if link.out.has_hello() {
-            sys::now()
-        } else {
-            self.now
-        };
-        let has_news = link.out.control_bytes() > TURN;
-        if has_news != link.has_news {
-            link.has_news = has_news;
-            if let Err(error) = tcp::limit_unsent(&link.stream, has_news) {
-                return self.doom(id, sys::reason(&error));
-            }
-        }
-        match link.out.write(&mut &*link.stream, &mut self.pool) {
-            Ok((written, hello)) => {
-                bump(&link.state.figures.tx_bytes, written as u64);
-                if hello {
-                    link.state.hello_left(left);
-                }
-            }
-            Err(error) => return self.doom(id, sys::reason(&error)),
+        if let Err(error) = link.write(self.now, &mut self.pool) {
+            return self.doom(id, sys::reason(&error));
         }
         self.watch(id);
     }
@@ -391,21 +318,8 @@ impl Carrier {
 
     /// Watch the socket of `id` for what matters now.
     pub fn rewatch(&mut self, epoll: &Epoll, id: LinkId) {
-        let Some(link) = self.links.get_mut(&id) else {
-            return;
-        };
-        let wanted = Ready {
-            read: !link.paused,
-            write: !link.out.is_empty(),
-            error: false,
-        };
-        bump_to(&link.state.figures.queued, link.out.bytes() as u64);
-        if wanted != link.watched
-            && epoll
-                .modify(link.stream.as_fd(), wanted, Token::Link(id).pack())
-                .is_ok()
-        {
-            link.watched = wanted;
+        if let Some(link) = self.links.get_mut(&id) {
+            link.rewatch(epoll);
         }
     }
 
@@ -413,8 +327,4 @@ impl Carrier {
     pub fn take_doomed(&mut self) -> Vec<(LinkId, String)> {
         std::mem::take(&mut self.doomed)
     }
-}
-
-fn bump_to(figure: &std::sync::atomic::AtomicU64, value: u64) {
-    figure.store(value, Relaxed);
 }

@@ -14,7 +14,8 @@ use crate::shared::ToLane;
 use crate::sys::{self, Ready};
 use crate::tcp;
 
-use super::{Lane, Token};
+use super::Lane;
+use super::token::Token;
 
 /// Inbound TCP links in all: somewhat more than routing keeps of all transports, so that it may choose which.
 const INBOUND: usize = 256;

@@ -5,6 +5,7 @@
 //! | [`bounds`] | what strangers may cause, and how often |
 //! | [`carrier`] | the lane's links, and the way to all others |
 //! | [`connect`] | accepting and dialling |
+//! | [`link`] | one of these links: its socket and its queue |
 //! | [`health`] | whether links make progress, and how they end |
 //! | [`pace`] | when it rests |
 //! | [`port`], [`datagrams`] | the UDP port; from it to the TUN, to other links |
@@ -14,6 +15,7 @@
 //! | [`receive`] | from links to the TUN, to other links, to Python |
 //! | [`transmit`] | from the TUN to links |
 //! | [`sessions`] | the session of each key |
+//! | [`token`] | what epoll tells a lane of |
 //!
 //! A turn: wait, take what is ready, write what came of it, rest if small packets come fast, sleep until something is
 //! due. A lane with nothing to do has no timer.
@@ -25,6 +27,7 @@ mod datagrams;
 mod door;
 mod frames;
 mod health;
+mod link;
 mod pace;
 mod port;
 mod receive;
@@ -32,6 +35,7 @@ mod relay;
 mod road;
 mod sessions;
 mod sharing;
+mod token;
 mod transmit;
 mod waiting;
 
@@ -51,6 +55,7 @@ use zosnet_core::waiting::{Limits, Waiting};
 
 use crate::counters::Counter;
 use crate::handoff::LinkId;
+use crate::packets::count_packets;
 use crate::shared::{Shared, ToLane};
 use crate::sys::{self, Epoll, Ready};
 use crate::tun::TunQueue;
@@ -65,51 +70,7 @@ use relay::Relay;
 use road::Latest;
 use sessions::Sessions;
 use sharing::OpenFrame;
-
-/// What an epoll token stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Token {
-    /// The inbox.
-    Wake,
-    /// The TUN queue.
-    Tun,
-    /// A listener, by its place.
-    Listener(u32),
-    /// A dial under way, by its number.
-    Dial(u32),
-    /// A link.
-    Link(LinkId),
-    /// The UDP port.
-    Udp,
-}
-
-impl Token {
-    /// As the kernel keeps it.
-    pub fn pack(self) -> u64 {
-        let (kind, number) = match self {
-            Self::Wake => (0u64, 0),
-            Self::Tun => (1, 0),
-            Self::Listener(at) => (2, at),
-            Self::Dial(number) => (3, number),
-            Self::Link(id) => (4, id),
-            Self::Udp => (5, 0),
-        };
-        kind << 32 | u64::from(number)
-    }
-
-    /// The reverse of `pack`.
-    pub fn unpack(packed: u64) -> Self {
-        let number = packed as u32;
-        match packed >> 32 {
-            0 => Self::Wake,
-            1 => Self::Tun,
-            2 => Self::Listener(number),
-            3 => Self::Dial(number),
-            4 => Self::Link(number),
-            _ => Self::Udp,
-        }
-    }
-}
+use token::Token;
 
 /// A lane. Made by the starting thread, run by its own.
 pub struct Lane {
@@ -328,7 +289,7 @@ impl Lane {
             ToLane::Adopt(stream, remote) => self.adopt_inbound(stream, remote),
             ToLane::Dial(token, remote, timeout) => self.dial(token, remote, timeout),
             ToLane::Send(link, packets) => {
-                let count = carrier::count_packets(&packets);
+                let count = count_packets(&packets);
                 self.carrier.pass_on(link, &packets, count);
             }
             ToLane::Control(link, packets, hello) => self.carrier.control(link, &packets, hello),

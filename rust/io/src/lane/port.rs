@@ -14,10 +14,11 @@ use crate::sys::Ready;
 use crate::udp::batch::{MESSAGE_ROOM, MESSAGES, Receiver};
 use crate::udp::outbox::Outbox;
 
+use super::Lane;
 use super::road::{Road, node_frame_address};
 use super::sessions::Suite;
+use super::token::Token;
 use super::transmit::OWN_HOP_LIMIT;
-use super::{Lane, Token};
 
 /// What was queued for one link, and is still to be told.
 #[derive(Default)]

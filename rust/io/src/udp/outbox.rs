@@ -1,54 +1,23 @@
-//! What a lane has made and not yet sent over UDP: datagrams in trains of equal size, in the order of their making.
-//!
-//! A train is one entry of a send call: datagrams of one length to one remote end, of which only the last may be
-//! shorter. Datagrams lie one after another in one buffer, where they were sealed.
+//! What a lane has made and not yet sent over UDP: how much may wait, what it says of congestion, and sending it.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
 
 use socket2::SockAddr;
 
-use super::batch::{self, Sending};
+use super::batch;
 use super::depth::Depth;
+use super::train::{TRAIN_BYTES, Trains};
 use crate::class::congested;
 use crate::sys;
 
-/// Datagrams of a train, the kernel's own limit on all versions.
-const TRAIN_DATAGRAMS: usize = 64;
-/// Bytes of a train: some more and the kernel cuts it up, and hands it over one by one at the other end.
-const TRAIN_BYTES: usize = 65_000;
 /// Datagrams that wait before they are sent within a turn: what was sealed is still in the second-level cache.
 const FLUSH_AT: usize = 32;
-/// The shortest that it is made where the interface is slow: a train delays what comes behind it.
+/// Bytes of a train where the interface is slowest: a train delays what comes behind it.
 const SHORT_TRAIN: usize = 6_000;
 /// Bytes that may wait while the socket takes nothing: about 2 ms at 5 Gbit/s. Less where the interface is slower.
 pub const LIMIT: usize = 1 << 20;
-
-#[derive(Debug)]
-struct Train {
-    to: SockAddr,
-    class: u8,
-    start: usize,
-    end: usize,
-    /// Length of its first datagram.
-    segment: usize,
-    count: usize,
-    /// A shorter datagram was its last.
-    closed: bool,
-}
-
-impl Train {
-    fn takes(&self, to: &SockAddr, class: u8, length: usize, longest: usize) -> bool {
-        !self.closed
-            && self.class == class
-            && length <= self.segment
-            && self.count < TRAIN_DATAGRAMS
-            && self.end - self.start + length <= longest
-            && self.to == *to
-    }
-}
 
 /// What became of a flush.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -64,11 +33,7 @@ pub struct Flushed {
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    bytes: Vec<u8>,
-    trains: VecDeque<Train>,
-    waiting: usize,
-    /// The kernel can't cut trains for this device: send one by one.
-    single: bool,
+    trains: Trains,
     depth: Depth,
 }
 
@@ -80,15 +45,12 @@ impl Outbox {
 
     /// Bytes that wait.
     pub fn len(&self) -> usize {
-        match (self.trains.front(), self.trains.back()) {
-            (Some(first), Some(last)) => last.end - first.start,
-            _ => 0,
-        }
+        self.trains.bytes()
     }
 
     /// Enough waits for a call of its own.
     pub fn is_due(&self) -> bool {
-        self.waiting >= FLUSH_AT
+        self.trains.datagrams() >= FLUSH_AT
     }
 
     /// More than should ever wait: the socket takes nothing.
@@ -124,36 +86,7 @@ impl Outbox {
             class
         };
         let longest = (self.depth.limit() / 4).clamp(SHORT_TRAIN, TRAIN_BYTES);
-        let start = self.bytes.len();
-        if !write(&mut self.bytes) {
-            self.bytes.truncate(start);
-            return false;
-        }
-        let end = self.bytes.len();
-        let length = end - start;
-        self.waiting += 1;
-        let fits = !self.single
-            && self
-                .trains
-                .back()
-                .is_some_and(|train| train.end == start && train.takes(to, class, length, longest));
-        match self.trains.back_mut() {
-            Some(train) if fits => {
-                train.end = end;
-                train.count += 1;
-                train.closed = length < train.segment;
-            }
-            _ => self.trains.push_back(Train {
-                to: to.clone(),
-                class,
-                start,
-                end,
-                segment: length,
-                count: 1,
-                closed: length == 0,
-            }),
-        }
-        true
+        self.trains.add(to, class, longest, write)
     }
 
     /// Send what the socket takes. What it doesn't take stays.
@@ -165,27 +98,14 @@ impl Outbox {
             drop(sys::limit_queued(socket.as_fd(), self.depth.limit() / 2));
         }
         while !self.trains.is_empty() {
-            let bytes = |train: &Train| self.bytes.get(train.start..train.end).unwrap_or_default();
-            let outcome = match self.trains.front() {
-                Some(train) if self.trains.len() == 1 && train.count == 1 && train.class == 0 => {
-                    batch::send_alone(socket, &train.to, bytes(train)).map(|()| 1)
-                }
-                _ => {
-                    let sendings = self.trains.iter().map(|train| Sending {
-                        to: &train.to,
-                        bytes: bytes(train),
-                        segment: if train.count > 1 { train.segment } else { 0 },
-                        class: train.class,
-                    });
-                    batch::send(socket, sendings)
-                }
+            let outcome = match self.trains.alone() {
+                Some((to, datagram)) => batch::send_alone(socket, to, datagram).map(|()| 1),
+                None => batch::send(socket, self.trains.sendings()),
             };
             match outcome {
                 Ok(sent) if sent > 0 => {
                     flushed.calls += 1;
-                    for train in self.trains.drain(..sent.min(self.trains.len())) {
-                        flushed.datagrams += train.count;
-                    }
+                    flushed.datagrams += self.trains.forget(sent);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // ENOBUFS: the interface's queue is full, which passes as soon as a full socket does.
@@ -196,56 +116,20 @@ impl Outbox {
                     refused = true;
                     break;
                 }
-                Err(error) if error.raw_os_error() == Some(libc::EIO) && !self.single => {
-                    self.single = true;
-                    self.cut_up();
+                Err(error) if error.raw_os_error() == Some(libc::EIO) && !self.trains.is_single() => {
+                    // The kernel can't cut trains for this device.
+                    self.trains.cut_up();
                 }
                 // ECONNREFUSED tells of an earlier datagram; the rest of what is here goes on.
                 Err(error) if error.raw_os_error() == Some(libc::ECONNREFUSED) => {}
-                _ => {
-                    if let Some(train) = self.trains.pop_front() {
-                        flushed.refused += train.count;
-                    }
-                }
+                _ => flushed.refused += self.trains.forget(1),
             }
         }
         if refused || self.depth.is_measuring() || self.depth.is_refused() {
             self.depth.gave(now, sys::queued(socket.as_fd()), refused);
         }
-        self.waiting = self.trains.iter().map(|train| train.count).sum();
-        if self.trains.is_empty() {
-            self.bytes.clear();
-        } else if let Some(start) = self.trains.front().map(|train| train.start)
-            && start > LIMIT
-        {
-            self.bytes.drain(..start);
-            for train in &mut self.trains {
-                train.start -= start;
-                train.end -= start;
-            }
-        }
+        self.trains.move_up();
         flushed
-    }
-
-    /// Every datagram a train of its own.
-    fn cut_up(&mut self) {
-        let trains = std::mem::take(&mut self.trains);
-        for train in trains {
-            let mut start = train.start;
-            while start < train.end {
-                let end = train.end.min(start + train.segment);
-                self.trains.push_back(Train {
-                    to: train.to.clone(),
-                    class: train.class,
-                    start,
-                    end,
-                    segment: end - start,
-                    count: 1,
-                    closed: true,
-                });
-                start = end;
-            }
-        }
     }
 }
 
@@ -307,7 +191,7 @@ mod tests {
             add(&mut outbox, &target, class, fill, length);
         }
         assert_eq!(
-            outbox.trains.len(),
+            outbox.trains.sendings().count(),
             4,
             "equal sizes and a shorter last one, of one class"
         );
@@ -329,17 +213,12 @@ mod tests {
     }
 
     #[test]
-    fn trains_end_at_the_limits_of_the_kernel() {
+    fn a_few_dozen_datagrams_are_worth_a_call() {
         let to = SockAddr::from(SocketAddr::from(([127, 0, 0, 1], 9)));
         let mut outbox = Outbox::default();
-        (0..130).for_each(|_| add(&mut outbox, &to, 0, 7, 100));
-        assert_eq!(
-            outbox.trains.iter().map(|t| t.count).collect::<Vec<_>>(),
-            [64, 64, 2]
-        );
-        let mut outbox = Outbox::default();
-        (0..50).for_each(|_| add(&mut outbox, &to, 0, 7, 1452));
-        assert!(outbox.trains.iter().all(|t| t.end - t.start <= TRAIN_BYTES));
+        (1..FLUSH_AT).for_each(|_| add(&mut outbox, &to, 0, 7, 1452));
+        assert!(!outbox.is_due());
+        add(&mut outbox, &to, 0, 7, 1452);
         assert!(outbox.is_due());
     }
 
@@ -363,7 +242,7 @@ mod tests {
             add(&mut outbox, &to, [1, 2, 0, 0xb8][number % 4], 7, 1400);
             classes.push((
                 outbox.len() - 1400 >= most / 2,
-                outbox.trains.back().unwrap().class,
+                outbox.trains.sendings().last().unwrap().class,
             ));
         }
         for (at, (is_deep, class)) in classes.iter().enumerate() {
@@ -387,7 +266,7 @@ mod tests {
         let mut outbox = Outbox::default();
         (1..=5).for_each(|fill| add(&mut outbox, &to, 0, fill, 300));
         add(&mut outbox, &to, 0, 6, 10);
-        outbox.cut_up();
+        outbox.trains.cut_up();
         assert_eq!(outbox.flush(&sender).datagrams, 6);
         assert_eq!(
             take(&sink).iter().map(|d| d.1).collect::<Vec<_>>(),

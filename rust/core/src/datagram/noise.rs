@@ -48,8 +48,9 @@ impl Pattern {
     }
 }
 
-/// 32 bytes drawn before, handed out once: one ephemeral key a handshake.
-struct Drawn(Option<Secret>);
+/// 32 bytes drawn before, handed out once: one ephemeral key a handshake. Boxed, as what is taken out of an option may
+/// leave its bytes behind.
+struct Drawn(Option<Box<Secret>>);
 
 impl Random for Drawn {
     fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), snow::Error> {
@@ -57,13 +58,13 @@ impl Random for Drawn {
         if dest.len() != drawn.len() {
             return Err(snow::Error::Rng);
         }
-        dest.copy_from_slice(&*drawn);
+        dest.copy_from_slice(&drawn[..]);
         Ok(())
     }
 }
 
 /// What `snow` builds a handshake from, and the one key it may draw.
-struct Resolver(Mutex<Option<Secret>>);
+struct Resolver(Mutex<Option<Box<Secret>>>);
 
 impl CryptoResolver for Resolver {
     fn resolve_rng(&self) -> Option<Box<dyn Random>> {
@@ -81,7 +82,7 @@ impl CryptoResolver for Resolver {
     }
 }
 
-fn builder<'b>(name: &str, drawn: Option<Secret>) -> Option<Builder<'b>> {
+fn builder<'b>(name: &str, drawn: Option<Box<Secret>>) -> Option<Builder<'b>> {
     let params: NoiseParams = name.parse().ok()?;
     Some(Builder::with_resolver(
         params,
@@ -131,7 +132,7 @@ impl Handshake {
         ephemeral: Secret,
         initiator: bool,
     ) -> Option<Self> {
-        let mut builder = builder(pattern.name(), Some(ephemeral))?
+        let mut builder = builder(pattern.name(), Some(Box::new(ephemeral)))?
             .local_private_key(secret)
             .ok()?
             .prologue(prologue)
@@ -274,7 +275,7 @@ mod tests {
 
     #[test]
     fn randomness_is_used_once() {
-        let mut drawn = Drawn(Some(secret(9)));
+        let mut drawn = Drawn(Some(Box::new(secret(9))));
         let mut bytes = [0; 32];
         assert!(drawn.try_fill_bytes(&mut bytes).is_ok() && bytes == [9; 32]);
         assert!(drawn.try_fill_bytes(&mut bytes).is_err());

@@ -29,8 +29,8 @@ pub const fn congested(class: u8) -> u8 {
     if class & CE == 0 { class } else { class | CE }
 }
 
-/// The ECN field of a packet out of a datagram, from both fields (RFC 6040, section 4.2, figure 4). None: drop the packet,
-/// as its sender hears of congestion by loss alone.
+/// The ECN field of a packet out of a datagram, from both fields (RFC 6040, section 4.2, figure 4). None: drop the
+/// packet, as its sender hears of congestion by loss alone.
 const fn decapsulated(inner: u8, outer: u8) -> Option<u8> {
     match (inner, outer) {
         (NOT_ECT, CE) => None,
@@ -42,8 +42,8 @@ const fn decapsulated(inner: u8, outer: u8) -> Option<u8> {
     }
 }
 
-/// Give an IPv6 packet the ECN field that it has out of a datagram of class `outer`. False: drop it. IPv6 has no checksum of
-/// its header, and those of TCP, UDP and ICMPv6 leave the class out.
+/// Give an IPv6 packet the ECN field that it has out of a datagram of class `outer`. False: drop it. IPv6 has no checksum
+/// of its header, and those of TCP, UDP and ICMPv6 leave the class out.
 pub fn decapsulate(packet: &mut [u8], outer: u8) -> bool {
     // The ECN bits are the lower two of the traffic class, which straddles the first two bytes of IPv6.
     let Some(second) = packet.get_mut(1) else {

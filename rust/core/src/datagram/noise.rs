@@ -251,8 +251,8 @@ mod tests {
         assert_eq!(read(&other), None);
     }
 
-    /// The keys of a finished handshake follow from its state. What lies there once it is wiped is a handshake that hasn't
-    /// begun, with the hash that any other such one has.
+    /// The keys of a finished handshake follow from its state. What lies there once it is wiped is a handshake that
+    /// hasn't begun, with the hash that any other such one has.
     #[test]
     fn a_wiped_handshake_has_no_keys() {
         let key = public(&secret(1)).unwrap();

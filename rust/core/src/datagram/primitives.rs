@@ -1,4 +1,4 @@
-//! What the Noise library computes with. It wipes nothing itself, so all that is handed to it here does so when dropped.
+//! What the Noise library computes with. It wipes nothing itself, so all that it is handed here does so when dropped.
 
 use std::hint::black_box;
 

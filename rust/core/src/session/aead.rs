@@ -35,8 +35,8 @@ impl Aead {
         Some(Self { long, short })
     }
 
-    /// Expand a key of zeros in the place of the other one: the library of `short` wipes round keys only where a feature of a
-    /// crate below says so, and never the key of GHASH.
+    /// Expand a key of zeros in the place of the other one: the library of `short` wipes round keys only where a feature
+    /// of a crate below says so, and never the key of GHASH.
     fn wipe(&mut self) {
         if let Some(short) = &mut self.short {
             *short = Aes256Gcm::new(&[0; KEY].into());

@@ -6,6 +6,7 @@ import pytest
 from tests.babel.dialogue import KEYS, B, C, D, Dialogue, Happens, Heard, Silence, net, rid, update
 
 from zosnet.babel import ORDERED_ZONE, SESSION_ZONE, Install, Send
+from zosnet.babel.cost import SHORTEST_HOLD
 from zosnet.babel.neighbour import METERED, SHORTEST_RETURN
 from zosnet.model.router_id import RouterId
 from zosnet.wire.babel import INFINITY, Hello, Ihu
@@ -99,7 +100,7 @@ def test_a_node_of_our_kind_says_in_its_ihu_that_its_end_is_metered() -> None:
     assert costs(talk)[B] == METERED + 14
     assert talk.speaker.neighbours(talk.now)[0].is_metered
     talk = talk >> Heard(B, Hello(1)) << Send(B, Ihu(14))  # what it said isn't said back
-    talk = talk >> Heard(B, Ihu(8192 + 10))
+    talk = talk >> Heard(B, Ihu(8192 + 10)) >> Silence(SHORTEST_HOLD)
     assert costs(talk)[B] == 14, "that is suspicion, which is its own affair"
     stranger = Dialogue(B, static=4) >> measured(B, 0.01) >> Heard(B, Ihu(METERED + 10))
     assert costs(stranger)[B] == 14
@@ -107,6 +108,27 @@ def test_a_node_of_our_kind_says_in_its_ihu_that_its_end_is_metered() -> None:
     ours << Send(B, Ihu(METERED + 21))
     heavy = talk_over("udp") >> weighed(B, 4000) >> measured(B, 2.0) >> measured(B, 2.0) >> measured(B, 2.0)
     heavy >> Heard(B, Hello(1)) << Send(B, Ihu(METERED - 1))
+
+
+def test_the_end_of_metered_is_believed_once_it_was_said_for_a_moment() -> None:
+    talk = talk_over("udp") >> Heard(B, Ihu(METERED + 10)) >> Silence(10.0) >> Heard(B, Ihu(10))
+    talk = talk >> Silence(SHORTEST_HOLD - 0.1) >> Heard(B, Ihu(METERED + 10)) >> Silence(1.0)
+    assert costs(talk)[B] == METERED + 14, "it was taken back"
+    talk = talk >> Heard(B, Ihu(10)) >> Silence(SHORTEST_HOLD - 0.1)
+    assert costs(talk)[B] == METERED + 14
+    assert costs(talk >> Silence(0.1))[B] == 14, "and no IHU is waited for"
+    assert costs(talk >> Heard(B, Ihu(METERED + 10)))[B] == METERED + 14
+
+
+def test_who_is_metered_and_not_by_turns_is_believed_less_and_less_often() -> None:
+    """Each change has all routes over the link decided again. At worst a neighbour says what it isn't now."""
+    talk, changes, before = talk_over("udp"), 0, False
+    for _ in range(1200):
+        talk = talk >> Heard(B, Ihu(10 if before else METERED + 10), rtt=0.01) >> Silence(0.5)
+        is_metered = talk.speaker.neighbours(talk.now)[0].is_metered
+        changes += is_metered != before
+        before = is_metered
+    assert 2 < changes <= 16, "in ten minutes: after 3 s, then 6, 12, and so on"
 
 
 def test_flows_are_spread_over_two_equal_links_to_one_node() -> None:

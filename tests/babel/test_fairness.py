@@ -4,10 +4,9 @@ import pytest
 from tests.babel.dialogue import B, C, Dialogue, Heard, Silence, originators
 
 from zosnet.babel import Action, Limits, Send, Unreachable
-from zosnet.babel.neighbour import METERED
 from zosnet.model.prefix import Prefix
 from zosnet.model.router_id import RouterId
-from zosnet.wire.babel import Ihu, Update
+from zosnet.wire.babel import Update
 
 POLLS, EVERY = 400, 0.01
 
@@ -21,12 +20,12 @@ def announce(talk: Dialogue, peer: int, far: list[RouterId]) -> Dialogue:
 
 
 def flip_on(talk: Dialogue, polls: int = 1) -> list[Action]:
-    """B calls its link metered, and not metered, once in so many polls."""
+    """The link to B is metered, and not metered, once in so many polls: no other change is as frequent."""
     said: list[Action] = []
     for n in range(POLLS):
         talk.now += EVERY
         if n % polls == 0:
-            talk.speaker.receive(B, Ihu(METERED if n // polls % 2 else 1), talk.now, 0.001)
+            talk.speaker.neighbour_weighed(B, 0, n // polls % 2 == 1, talk.now)
         talk.speaker.wake(talk.now)
         said += talk.speaker.poll()
     return said
@@ -52,7 +51,7 @@ def test_what_is_not_in_use_is_decided_though_used_routes_are_marked_all_the_tim
     talk = announce(announce(Dialogue(B, C, limits=Limits(slice=4)), B, flipping), C, lost)
     if are_used:
         talk.speaker.route_used([router_id.subnet for router_id in flipping], talk.now)
-    talk.speaker.receive(B, Ihu(METERED), talk.now, 0.001)
+    talk.speaker.neighbour_weighed(B, 0, True, talk.now)
     talk.speaker.neighbour_down(C, talk.now)
     gone: set[Prefix] = {a.prefix for a in flip_on(talk) if isinstance(a, Unreachable)}
     assert gone == {router_id.subnet for router_id in (*lost, originators(1, 100 + C)[0])}

@@ -89,3 +89,13 @@ def test_congestion_on_a_link_reaches_the_receiver(grid: Grid) -> None:
         before = congested()
         assert ear.hears(a, EXPEDITED, within=0.2) is None, "it can't be marked, so it is dropped (RFC 6040)"
         until("the drop is counted", lambda: congested() > before)
+
+
+def test_the_milder_mark_reaches_who_can_hear_of_it(grid: Grid) -> None:
+    a, r, b = line(grid, "arb", "udp")
+    start([a, r, b])
+    with Ear(b) as ear:
+        assert ear.hears(a, EXPEDITED | ECT0) == EXPEDITED | ECT0
+        at_ingress(grid.links[0].end("r"), of_links("ip ecn set ect1"))
+        for sent, heard in ((ECT0, ECT1), (ECT1, ECT1), (CE, CE), (0, 0)):
+            assert ear.hears(a, EXPEDITED | sent) == EXPEDITED | heard

@@ -3,6 +3,8 @@
 tools.py sink ADDRESS PORT              accept one connection, read it to its end, print what came as JSON
 tools.py source ADDRESS PORT BYTES MBIT send that much, at that rate (0: as fast as it goes), print its hash
 tools.py http METHOD URL                one request with the body that comes on stdin, print status and JSON
+tools.py tap PORT ADDRESS PORT          pass links on from here to there; say on stderr how long a payload of
+                                        a data packet is, when it is the longest so far
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import random
 import socket
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -77,6 +80,61 @@ def http(method: str, url: str) -> None:
     say(json.dumps({"status": status, "body": value}))
 
 
+def packet_length(data: bytes, at: int) -> int:
+    """Bytes of the packet of a Mycelium link that starts at `at`; more than there are without a whole header.
+
+    A header (4) with the type in its second byte; then Babel's (4), which ends with the length (2) of what
+    follows, or that of a data packet (36), with the length of the payload in its second and third byte.
+    """
+    if len(data) - at < 8:
+        return 8
+    if data[at + 1] == 0:
+        return 40 + int.from_bytes(data[at + 5 : at + 7])
+    return 8 + int.from_bytes(data[at + 6 : at + 8])
+
+
+class Tap:
+    """Passes links on and looks at the lengths of what comes along."""
+
+    def __init__(self) -> None:
+        self._longest = 0
+        self._lock = threading.Lock()
+
+    def follow(self, source: socket.socket, target: socket.socket) -> None:
+        """Pass one direction on, until it ends."""
+        rest = b""
+        while data := source.recv(BLOCK):
+            target.sendall(data)
+            rest += data
+            at = 0
+            while at + (length := packet_length(rest, at)) <= len(rest):
+                if rest[at + 1] == 0:
+                    self._saw(length - 40)
+                at += length
+            rest = rest[at:]
+        target.shutdown(socket.SHUT_WR)
+
+    def _saw(self, payload: int) -> None:
+        with self._lock:
+            if payload > self._longest:
+                self._longest = payload
+                sys.stderr.write(f"{payload}\n")
+                sys.stderr.flush()
+
+
+def tap(port: int, address: str, far_port: int) -> None:
+    seen = Tap()
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        sys.stderr.write("listening\n")
+        sys.stderr.flush()
+        while True:
+            near, _ = listener.accept()
+            far = socket.create_connection((address, far_port), 20)
+            far.settimeout(None)
+            for ends in ((near, far), (far, near)):
+                threading.Thread(target=seen.follow, args=ends, daemon=True).start()
+
+
 def main(argv: list[str]) -> None:
     match argv:
         case ["sink", address, port]:
@@ -85,6 +143,8 @@ def main(argv: list[str]) -> None:
             source(address, int(port), int(size), float(mbit))
         case ["http", method, url]:
             http(method, url)
+        case ["tap", port, address, far_port]:
+            tap(int(port), address, int(far_port))
         case _:
             sys.exit(__doc__)
 

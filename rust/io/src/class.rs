@@ -1,6 +1,11 @@
 //! The traffic class of packets (RFC 2474, RFC 3168): copied to the datagram that carries them, and what congestion on the
 //! way did to that one is copied back (RFC 6040).
 
+/// The ECN field, the lower two bits of the class (RFC 3168, section 5): not capable of the mark, and capable in both
+/// spellings.
+const NOT_ECT: u8 = 0;
+const ECT_1: u8 = 1;
+const ECT_0: u8 = 2;
 /// Congestion experienced, in both bits of the ECN field.
 pub const CE: u8 = 3;
 
@@ -24,21 +29,30 @@ pub const fn congested(class: u8) -> u8 {
     if class & CE == 0 { class } else { class | CE }
 }
 
-/// Whether a datagram of this class met congestion.
-pub const fn is_congested(class: u8) -> bool {
-    class & CE == CE
+/// The ECN field of a packet out of a datagram, from both fields (RFC 6040, section 4.2, figure 4). None: drop the
+/// packet, as its sender hears of congestion by loss alone.
+const fn decapsulated(inner: u8, outer: u8) -> Option<u8> {
+    match (inner, outer) {
+        (NOT_ECT, CE) => None,
+        (NOT_ECT, _) => Some(NOT_ECT),
+        (_, CE) => Some(CE),
+        // ECT(1) can be a mark as well, milder than CE.
+        (ECT_0, ECT_1) => Some(ECT_1),
+        _ => Some(inner),
+    }
 }
 
-/// Mark an IPv6 packet whose datagram met congestion (RFC 6040, section 4.2). False: it can't be marked, drop it.
-pub fn mark_congested(packet: &mut [u8]) -> bool {
+/// Give an IPv6 packet the ECN field that it has out of a datagram of class `outer`. False: drop it. IPv6 has no checksum
+/// of its header, and those of TCP, UDP and ICMPv6 leave the class out.
+pub fn decapsulate(packet: &mut [u8], outer: u8) -> bool {
     // The ECN bits are the lower two of the traffic class, which straddles the first two bytes of IPv6.
     let Some(second) = packet.get_mut(1) else {
         return false;
     };
-    if *second >> 4 & CE == 0 {
+    let Some(ecn) = decapsulated(*second >> 4 & CE, outer & CE) else {
         return false;
-    }
-    *second |= CE << 4;
+    };
+    *second = *second & !(CE << 4) | ecn << 4;
     true
 }
 
@@ -52,18 +66,37 @@ mod tests {
     }
 
     #[test]
-    fn congestion_is_copied_to_who_can_hear_of_it_and_changes_nothing_else() {
+    fn congestion_here_marks_who_can_hear_of_it() {
         for class in 0..=255 {
-            let mut bytes = packet(class);
-            assert_eq!(class_of(&bytes), class);
-            let capable = class & CE != 0;
-            assert_eq!(mark_congested(&mut bytes), capable);
-            assert_eq!(bytes, packet(if capable { class | CE } else { class }));
-            assert_eq!(congested(class), if capable { class | CE } else { class });
-            assert_eq!(is_congested(class), class & CE == CE);
-            assert!(!is_congested(not_capable(class)) && not_capable(class) >> 2 == class >> 2);
+            assert_eq!(class_of(&packet(class)), class);
+            assert_eq!(congested(class), if class & CE == 0 { class } else { class | CE });
+            assert_eq!(not_capable(class), class >> 2 << 2);
         }
-        assert!(!mark_congested(&mut [0x60]));
         assert_eq!((class_of(&[0x45, 0xb8, 0]), class_of(&[0x45])), (0xb8, 0));
+    }
+
+    #[test]
+    fn every_cell_of_the_table_of_rfc_6040_and_nothing_else_changes() {
+        // Rows: the packet's own field. Columns: the datagram's, NOT_ECT, ECT_0, ECT_1, CE.
+        let table = [
+            (NOT_ECT, [Some(NOT_ECT), Some(NOT_ECT), Some(NOT_ECT), None]),
+            (ECT_0, [Some(ECT_0), Some(ECT_0), Some(ECT_1), Some(CE)]),
+            (ECT_1, [Some(ECT_1), Some(ECT_1), Some(ECT_1), Some(CE)]),
+            (CE, [Some(CE), Some(CE), Some(CE), Some(CE)]),
+        ];
+        for (inner, row) in table {
+            for (outer, wanted) in [NOT_ECT, ECT_0, ECT_1, CE].into_iter().zip(row) {
+                for (within, without) in [(0, 0), (0xb8, 0), (0, 0xb8), (0xfc, 0xfc)] {
+                    let mut bytes = packet(within | inner);
+                    assert_eq!(decapsulate(&mut bytes, without | outer), wanted.is_some());
+                    assert_eq!(
+                        bytes,
+                        packet(within | wanted.unwrap_or(inner)),
+                        "{inner} in {outer}"
+                    );
+                }
+            }
+        }
+        assert!(!decapsulate(&mut [0x60], 0));
     }
 }

@@ -14,7 +14,7 @@ waits in its own queues answers late without being gone.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from zosnet.babel.cost import LinkCost
+from zosnet.babel.cost import LONGEST_HOLD, SHORTEST_HOLD, LinkCost
 from zosnet.babel.hold import Hold
 from zosnet.babel.metric import INFINITY, LARGEST
 from zosnet.babel.rate import Bucket
@@ -49,6 +49,9 @@ METERED = 0x1000
 
 So other nodes go round it where they can, and 15 such links still add up to a finite metric. An IHU with a
 cost from here to PENALTY, from a node of our own kind, says that its end is metered: then so is ours.
+
+That is believed at once, its end when it was said for as long as a lower cost must last (`LinkCost`). Each
+change has all routes over the link decided again: who says both by turns is believed less and less often.
 """
 
 SHORTEST_RETURN, LONGEST_RETURN = 5.0, 300.0
@@ -70,7 +73,9 @@ class Neighbour:
 
     __slots__ = (
         "_asked_at",
+        "_far_hold",
         "_first",
+        "_free_at",
         "_next_hello",
         "_slowest",
         "answers",
@@ -161,6 +166,9 @@ class Neighbour:
         self._next_hello = now
         self._first = iter(FIRST_HELLOS)
         self._slowest = 0.0
+        self._far_hold = Hold(SHORTEST_HOLD, LONGEST_HOLD)
+        self._free_at = float("inf")
+        """When `far_metered` ends, if the other end says nothing else until then."""
 
     # Hello out, IHU in
 
@@ -185,10 +193,10 @@ class Neighbour:
     def receive_ihu(self, rx_cost: int, rtt: float | None, now: float) -> bool:
         """It answers.
 
-        Whether `cost` changed. An IHU that answers no Hello of ours is a sign of life, no
-        sample.
+        Whether `cost` changed; `deadline` may have. An IHU that answers no Hello of ours is a sign of life,
+        no sample.
         """
-        self.far_metered = self.is_ours and METERED <= rx_cost < PENALTY
+        self._hear_metered(self.is_ours and METERED <= rx_cost < PENALTY, now)
         self.heard_at = now
         asked_at, self._asked_at = self._asked_at, None
         if asked_at is not None:
@@ -215,12 +223,16 @@ class Neighbour:
     # timers
 
     def wake(self, now: float) -> bool:
-        """Time passed: a Hello may be due, or suspicion, or it is fresh no longer.
+        """Time passed: a Hello may be due, or suspicion, or it is fresh no longer, or its end not metered.
 
         Whether its routes must be decided again.
         """
         settled = self.is_fresh and now >= self.fresh_until
         self.is_fresh = self.is_fresh and not settled
+        if now >= self._free_at:
+            self.far_metered, self._free_at = False, float("inf")
+            self._far_hold.trust(now)
+            settled = self._recost() or settled
         if now >= self._next_hello:
             waiting = self._asked_at is not None and now - self._asked_at < OUTSTANDING
             self.hello_due = self.hello_due or not waiting
@@ -238,7 +250,17 @@ class Neighbour:
         """When `wake` or `is_dead` has something new to say."""
         suspicion = float("inf") if self.is_suspect else self._suspicion()
         settling = self.fresh_until if self.is_fresh else float("inf")
-        return min(self._next_hello, self.heard_at + DEAD_AFTER, suspicion, settling)
+        return min(self._next_hello, self.heard_at + DEAD_AFTER, suspicion, settling, self._free_at)
+
+    def _hear_metered(self, metered: bool, now: float) -> None:
+        """What its end says of itself."""
+        if metered:
+            self._free_at = float("inf")
+            if not self.far_metered:
+                self.far_metered = True
+                self._far_hold.fail(now)
+        elif self.far_metered and self._free_at == float("inf"):
+            self._free_at = now + self._far_hold.seconds
 
     def _after(self, now: float) -> float:
         first = next((self.since + offset for offset in self._first if self.since + offset > now), None)

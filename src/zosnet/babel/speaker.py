@@ -149,6 +149,7 @@ class Speaker:
             node.counters["received.ihu"] += 1
             if neighbour.receive_ihu(tlv.rx_cost, rtt, now):
                 self._routing.mark(neighbour)
+            node.agenda.put(neighbour, neighbour.deadline())
         elif isinstance(tlv, RouteRequest):
             node.counters["received.route_request"] += 1
             self._queries.receive(neighbour, tlv)

@@ -15,7 +15,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, U
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use blake2::digest::{FixedOutput, Mac, consts::U16, consts::U32};
 use blake2::{Blake2s256, Blake2sMac, Digest};
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 /// Length of keys, secret and public.
 pub const KEY: usize = 32;
@@ -26,6 +26,12 @@ pub const SHORT_TAG: usize = 8;
 
 /// A secret of 32 bytes, wiped when dropped.
 pub(crate) type Secret = Zeroizing<[u8; KEY]>;
+
+/// Fails to compile if secrets weren't wiped when they go: roots, static and ephemeral keys, what cookies are made of.
+const _: () = {
+    const fn is_wiped<T: ZeroizeOnDrop>() {}
+    is_wiped::<Secret>();
+};
 
 /// The transport cipher of a link. The responder picks; AES where both ends have it in hardware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,8 @@ const MAX_FAILURES: u32 = 8;
 pub(super) struct Answer {
     pub(super) header: [u8; 8],
     pub(super) noise: Vec<u8>,
-    pub(super) ephemeral: Secret,
+    /// Boxed, as every move of an array would leave a copy behind.
+    pub(super) ephemeral: Box<Secret>,
     pub(super) payload: Vec<u8>,
     pub(super) mine: Offer,
     pub(super) cipher: Cipher,
@@ -26,7 +27,7 @@ pub(super) struct Answer {
 impl Answer {
     /// The state after the response.
     pub(super) fn again(&self, secret: &[u8; KEY]) -> Option<Handshake> {
-        let ephemeral = self.ephemeral.clone();
+        let ephemeral = (*self.ephemeral).clone();
         let mut handshake = Handshake::responder(Pattern::Xx, secret, &self.header, ephemeral)?;
         handshake.read(&self.noise)?;
         handshake.write(&self.payload, &mut Vec::new())?;

@@ -106,7 +106,7 @@ impl Endpoint {
         let answer = Answer {
             header: *initiation.header,
             noise: initiation.noise.to_vec(),
-            ephemeral,
+            ephemeral: Box::new(ephemeral),
             payload: mine.encode(0),
             mine,
             cipher,

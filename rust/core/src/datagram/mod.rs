@@ -42,6 +42,7 @@ mod mtu;
 pub(crate) mod noise;
 mod offer;
 mod outgoing;
+mod primitives;
 mod roam;
 mod rtt;
 pub(crate) mod window;

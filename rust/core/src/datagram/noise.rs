@@ -1,7 +1,11 @@
 //! The Noise handshake of a link: XX, or IK where the URL names the key.
 //!
 //! `snow` is the machine; randomness comes from outside, and a public key of low order, under which the
-//! secret would be known to everybody, fails the handshake.
+//! secret would be known to everybody, fails the handshake. `snow` wipes nothing. What it computes with is therefore
+//! ours (`primitives`), and its own state, with the chaining key, lies in one place and is overwritten there.
+
+use std::hint::black_box;
+use std::sync::Mutex;
 
 use snow::params::{CipherChoice, DHChoice, HashChoice, NoiseParams};
 use snow::resolvers::{CryptoResolver, DefaultResolver};
@@ -10,9 +14,13 @@ use snow::{Builder, HandshakeState};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::crypt::{KEY, Secret};
+use super::primitives::{Blake2s, Sealing, X25519};
 
 /// More than any message of ours: room for a key of ML-KEM-768 beside it.
 const MAX_MESSAGE: usize = 2048;
+
+/// A pattern without static keys, whose first state is public.
+const BLANK: &str = "Noise_NN_25519_ChaChaPoly_BLAKE2s";
 
 /// Which Noise pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +48,9 @@ impl Pattern {
     }
 }
 
-/// 32 bytes drawn before, handed out once: one ephemeral key a handshake.
-struct Drawn(Option<Secret>);
+/// 32 bytes drawn before, handed out once: one ephemeral key a handshake. Boxed, as what is taken out of an option may
+/// leave its bytes behind.
+struct Drawn(Option<Box<Secret>>);
 
 impl Random for Drawn {
     fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), snow::Error> {
@@ -49,67 +58,41 @@ impl Random for Drawn {
         if dest.len() != drawn.len() {
             return Err(snow::Error::Rng);
         }
-        dest.copy_from_slice(&*drawn);
+        dest.copy_from_slice(&drawn[..]);
         Ok(())
     }
 }
 
-/// X25519 that refuses keys of low order.
-struct Checked(Box<dyn Dh>);
-
-impl Dh for Checked {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-    fn pub_len(&self) -> usize {
-        self.0.pub_len()
-    }
-    fn priv_len(&self) -> usize {
-        self.0.priv_len()
-    }
-    fn set(&mut self, privkey: &[u8]) {
-        self.0.set(privkey);
-    }
-    fn generate(&mut self, rng: &mut dyn Random) -> Result<(), snow::Error> {
-        self.0.generate(rng)
-    }
-    fn pubkey(&self) -> &[u8] {
-        self.0.pubkey()
-    }
-    fn privkey(&self) -> &[u8] {
-        self.0.privkey()
-    }
-    fn dh(&self, pubkey: &[u8], out: &mut [u8]) -> Result<(), snow::Error> {
-        self.0.dh(pubkey, out)?;
-        match out.iter().take(KEY).fold(0, |all, byte| all | byte) {
-            0 => Err(snow::Error::Dh),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// What `snow` builds a handshake from.
-struct Resolver(std::sync::Mutex<Option<Secret>>);
+/// What `snow` builds a handshake from, and the one key it may draw.
+struct Resolver(Mutex<Option<Box<Secret>>>);
 
 impl CryptoResolver for Resolver {
     fn resolve_rng(&self) -> Option<Box<dyn Random>> {
         let drawn = self.0.lock().ok()?.take();
         Some(Box::new(Drawn(drawn)))
     }
-    fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
-        Some(Box::new(Checked(DefaultResolver.resolve_dh(choice)?)))
+    fn resolve_dh(&self, _: &DHChoice) -> Option<Box<dyn Dh>> {
+        Some(Box::<X25519>::default())
     }
-    fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
-        DefaultResolver.resolve_hash(choice)
+    fn resolve_hash(&self, _: &HashChoice) -> Option<Box<dyn Hash>> {
+        Some(Box::<Blake2s>::default())
     }
-    fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
-        DefaultResolver.resolve_cipher(choice)
+    fn resolve_cipher(&self, _: &CipherChoice) -> Option<Box<dyn Cipher>> {
+        Some(Box::new(Sealing::of(&DefaultResolver)?))
     }
 }
 
-/// A handshake under way.
+fn builder<'b>(name: &str, drawn: Option<Box<Secret>>) -> Option<Builder<'b>> {
+    let params: NoiseParams = name.parse().ok()?;
+    Some(Builder::with_resolver(
+        params,
+        Box::new(Resolver(Mutex::new(drawn))),
+    ))
+}
+
+/// A handshake under way. Boxed, as every move of the state would leave its chaining key behind.
 pub(crate) struct Handshake {
-    state: HandshakeState,
+    state: Box<HandshakeState>,
     pub(super) pattern: Pattern,
 }
 
@@ -149,9 +132,7 @@ impl Handshake {
         ephemeral: Secret,
         initiator: bool,
     ) -> Option<Self> {
-        let params: NoiseParams = pattern.name().parse().ok()?;
-        let resolver = Resolver(std::sync::Mutex::new(Some(ephemeral)));
-        let mut builder = Builder::with_resolver(params, Box::new(resolver))
+        let mut builder = builder(pattern.name(), Some(Box::new(ephemeral)))?
             .local_private_key(secret)
             .ok()?
             .prologue(prologue)
@@ -165,7 +146,7 @@ impl Handshake {
             builder.build_responder()
         };
         Some(Self {
-            state: state.ok()?,
+            state: Box::new(state.ok()?),
             pattern,
         })
     }
@@ -205,11 +186,27 @@ impl Handshake {
         back.zeroize();
         Some(roots)
     }
+
+    /// Put the state of a handshake without any keys in the place of this one.
+    fn wipe(&mut self) {
+        let blank = builder(BLANK, None).and_then(|builder| builder.build_initiator().ok());
+        if let Some(blank) = blank {
+            *self.state = blank;
+        }
+        // As if somebody looked: else the compiler leaves out writes to memory that is freed next.
+        black_box(&mut self.state);
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.wipe();
+    }
 }
 
 /// The public key of `secret`.
 pub(crate) fn public(secret: &[u8; KEY]) -> Option<[u8; KEY]> {
-    let mut dh = DefaultResolver.resolve_dh(&DHChoice::Curve25519)?;
+    let mut dh = X25519::default();
     dh.set(secret);
     dh.pubkey().try_into().ok()
 }
@@ -254,9 +251,31 @@ mod tests {
         assert_eq!(read(&other), None);
     }
 
+    /// The keys of a finished handshake follow from its state. What lies there once it is wiped is a handshake that
+    /// hasn't begun, with the hash that any other such one has.
+    #[test]
+    fn a_wiped_handshake_has_no_keys() {
+        let key = public(&secret(1)).unwrap();
+        let mut one = Handshake::initiator(Pattern::Ik, &secret(3), Some(&key), &HEADER, secret(2)).unwrap();
+        let mut other = Handshake::responder(Pattern::Ik, &secret(1), &HEADER, secret(4)).unwrap();
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        one.write(&[], &mut first).unwrap();
+        other.read(&first).unwrap();
+        other.write(&[], &mut second).unwrap();
+        one.read(&second).unwrap();
+        assert!(one.state.is_handshake_finished());
+        let blank = builder(BLANK, None).unwrap().build_initiator().unwrap();
+        for mut finished in [one, other] {
+            finished.wipe();
+            assert_eq!(finished.state.get_handshake_hash(), blank.get_handshake_hash());
+            assert_eq!(finished.remote(), None);
+            assert!(!finished.state.is_handshake_finished());
+        }
+    }
+
     #[test]
     fn randomness_is_used_once() {
-        let mut drawn = Drawn(Some(secret(9)));
+        let mut drawn = Drawn(Some(Box::new(secret(9))));
         let mut bytes = [0; 32];
         assert!(drawn.try_fill_bytes(&mut bytes).is_ok() && bytes == [9; 32]);
         assert!(drawn.try_fill_bytes(&mut bytes).is_err());

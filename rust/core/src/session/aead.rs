@@ -3,6 +3,8 @@
 //! The quickest code for long frames is spread widest: after a rest, when no cache has any of it, one short frame costs it
 //! 7 µs, and some 2 µs in a library that is compact (docs/benchmarks.md, "Idle p50"). The bytes are the same.
 
+use std::hint::black_box;
+
 use aes_gcm::aead::AeadInPlace;
 use aes_gcm::{Aes256Gcm, KeyInit};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
@@ -16,7 +18,7 @@ const SHORT: usize = 192;
 /// Length of a nonce, bytes.
 pub(super) const NONCE: usize = 12;
 
-/// Keys are wiped when it is dropped.
+/// Keys are wiped when it is dropped: of `long` by its library, which overwrites all that it frees.
 pub(super) struct Aead {
     long: LessSafeKey,
     short: Option<Aes256Gcm>,
@@ -31,6 +33,16 @@ impl Aead {
         };
         let long = LessSafeKey::new(UnboundKey::new(algorithm, key).ok()?);
         Some(Self { long, short })
+    }
+
+    /// Expand a key of zeros in the place of the other one: the library of `short` wipes round keys only where a feature
+    /// of a crate below says so, and never the key of GHASH.
+    fn wipe(&mut self) {
+        if let Some(short) = &mut self.short {
+            *short = Aes256Gcm::new(&[0; KEY].into());
+            // As if somebody looked: else the compiler leaves out writes to memory that is freed next.
+            black_box(short);
+        }
     }
 
     /// Seal `entries` in place; the tag.
@@ -71,6 +83,12 @@ impl Aead {
     }
 }
 
+impl Drop for Aead {
+    fn drop(&mut self) {
+        self.wipe();
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -82,10 +100,8 @@ mod tests {
     fn both_libraries_make_the_same_bytes() {
         let header = [3; super::HEADER];
         let aead = Aead::new(Cipher::Aes256Gcm, &[7; 32]).unwrap();
-        let other = Aead {
-            long: Aead::new(Cipher::Aes256Gcm, &[7; 32]).unwrap().long,
-            short: None,
-        };
+        let mut other = Aead::new(Cipher::Aes256Gcm, &[7; 32]).unwrap();
+        other.short = None;
         for length in (0..SHORT + 20).chain([1400, 9000]) {
             let plain: Vec<u8> = (0..length).map(|at| at as u8).collect();
             let seal = |aead: &Aead| {
@@ -118,5 +134,18 @@ mod tests {
                 assert!(one.open([length as u8; 12], &header, &mut [0; TAG - 1]).is_none());
             }
         }
+    }
+
+    #[test]
+    fn a_wiped_cipher_has_the_key_of_zeros() {
+        let sealed = |aead: &Aead| {
+            let mut bytes = [9; 16];
+            let tag = aead.seal([1; 12], &[3; super::HEADER], &mut bytes);
+            (bytes, tag.unwrap())
+        };
+        let [mut used, plain] = [7, 0].map(|byte| Aead::new(Cipher::Aes256Gcm, &[byte; 32]).unwrap());
+        assert_ne!(sealed(&used), sealed(&plain));
+        used.wipe();
+        assert_eq!(sealed(&used), sealed(&plain));
     }
 }

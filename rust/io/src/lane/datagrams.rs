@@ -12,7 +12,7 @@ use zosnet_core::session::compact::expand;
 use zosnet_core::session::{self, Entries, EntryKind, HEADER, OpenError};
 use zosnet_core::{datagram, ipv6, upper};
 
-use crate::class::{is_congested, mark_congested};
+use crate::class::decapsulate;
 use crate::counters::Counter;
 use crate::events::Event;
 use crate::handoff::LinkId;
@@ -284,7 +284,7 @@ impl Lane {
         if let Some(byte) = packet.get_mut(ipv6::HOP_LIMIT_AT) {
             *byte = hop_limit;
         }
-        if is_congested(arrival.class) && !mark_congested(packet) {
+        if !decapsulate(packet, arrival.class) {
             return self.carrier.dropped(DropReason::Congested, 1);
         }
         if !self.lets_in(&inbound.peer.key, packet) || self.claim(packet) {

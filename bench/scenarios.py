@@ -109,8 +109,9 @@ def trial(
                     print(lab.logs(), file=sys.stderr)
                 raise
             finally:
-                if options.logs:
-                    lab.keep_logs(options.logs / f"{peer.name}-{lab.grid.id}", run.result)
+                if (logs := options.logs) is not None:
+                    name = f"{time.strftime('%H%M%S')}-{peer.name}-{lab.grid.id}"
+                    run.attempt("keep logs", lambda: lab.keep_logs(logs / name, run.result))
 
     run.attempt("run", act)
     return run.result

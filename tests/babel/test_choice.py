@@ -167,32 +167,70 @@ def beside(*links: tuple[str, str, float]) -> Dialogue:
     return talk
 
 
+def busy(peer: int) -> Happens:
+    return Happens(lambda speaker, now: speaker.neighbour_busy(peer, True, now))
+
+
+def asked(talk: Dialogue) -> list[int]:
+    return [said.peer for said in talk.said if isinstance(said, Send) and isinstance(said.tlv, Hello)]
+
+
+TWINS_AND_ANOTHER = (("udp", "one", 0.01), ("udp", "one", 0.01), ("udp", "other", 0.03))
+
+
 def test_a_backup_on_another_path_comes_before_one_that_would_be_lost_as_well() -> None:
-    talk = beside(("udp", "one", 0.01), ("udp", "one", 0.01), ("udp", "other", 0.03))
+    talk = beside(*TWINS_AND_ANOTHER)
     assert ways(talk) == (B, D, False)
+    assert ways(talk >> weighed(D, 0, True)) == (B, C, False), "but not one that somebody pays for"
+    assert ways(talk >> weighed(D, 0)) == (B, D, False)
     assert ways(talk >> stalled(D)) == (B, C, False)
-    streams = beside(("tcp", "one", 0.01), ("tcp", "one", 0.01), ("tcp", "other", 0.03))
-    assert ways(streams) == (B, C, True), "two streams on one path are faster than one"
+    assert ways(beside(*reversed(TWINS_AND_ANOTHER)))[1] == B, "whichever comes first"
     assert ways(beside(("tcp", "one", 0.01), ("udp", "one", 0.03), ("tcp", "other", 0.04))) == (B, D, False)
+    streams = beside(("tcp", "one", 0.01), ("tcp", "one", 0.01), ("tcp", "other", 0.03))
+    assert ways(streams) == (B, C, True), "two streams on one path carry more than one"
 
 
-def test_a_link_that_falls_silent_throws_doubt_on_those_beside_it_until_they_are_heard() -> None:
-    talk = beside(("udp", "one", 0.01), ("udp", "one", 0.01), ("udp", "other", 0.03))
+def test_what_is_lost_with_a_link_goes_to_none_beside_it_before_that_is_heard() -> None:
+    talk = beside(*TWINS_AND_ANOTHER) >> busy(B)
     cost = costs(talk)[C]
     talk = talk >> stalled(B)
-    assert [said.peer for said in talk.said if isinstance(said, Send) and isinstance(said.tlv, Hello)] == [C]
-    assert ways(talk)[:2] == (D, C) and costs(talk)[C] == cost, "others needn't hear of a doubt"
+    assert asked(talk) == [C]
+    assert ways(talk)[:2] == (D, C) and costs(talk)[C] == cost
     talk = talk >> Silence(30, answering=(D,), rtt=0.03)
     assert ways(talk)[:2] == (D, C)
-    talk = beside(("udp", "one", 0.01), ("udp", "one", 0.01), ("udp", "other", 0.03)) >> stalled(B)
     talk = talk >> Heard(C, Ihu(14), rtt=0.01)
     assert ways(talk)[:2] == (C, D)
 
 
-def test_in_doubt_the_only_way_is_taken_all_the_same_and_its_metric_stays() -> None:
-    talk = beside(("udp", "one", 0.01), ("udp", "one", 0.01)) >> stalled(B)
+def test_in_doubt_the_only_way_is_taken_all_the_same() -> None:
+    talk = beside(*TWINS_AND_ANOTHER[:2]) >> busy(B) >> stalled(B)
     assert ways(talk)[:2] == (C, None)
     assert installs(talk)[-1].metric == costs(talk)[C] == 14
+
+
+@pytest.mark.parametrize("silent_is_busy", [True, False])
+def test_a_doubt_takes_nothing_off_a_link_that_works(silent_is_busy: bool) -> None:
+    talk = beside(*TWINS_AND_ANOTHER)
+    talk = talk >> (busy(C) if silent_is_busy else Silence(0))
+    talk = talk >> stalled(C)
+    assert ways(talk)[0] == B
+    assert asked(talk) == ([B] if silent_is_busy else []), "an idle link's lost Hello is no evidence"
+    talk = beside(*TWINS_AND_ANOTHER) >> busy(B) >> busy(C) >> stalled(C)
+    assert ways(talk)[0] == B and asked(talk) == [], "the data plane watches what is busy"
+
+
+def test_a_doubt_is_no_reason_to_believe_in_another_incarnation() -> None:
+    talk = beside(*TWINS_AND_ANOTHER[:2]) >> linked(D, "udp", place="other") >> measured(D, 0.03)
+    talk = talk >> Heard(D, update("D", 0, 500, rid("D", "010203040506")))
+    talk = talk >> busy(B) >> stalled(B)
+    assert ways(talk)[0] == C
+    talk = talk >> Heard(C, Ihu(14), rtt=0.01)
+    assert ways(talk)[0] == C
+
+
+def test_of_two_ways_one_in_doubt_is_worse_than_one_that_is_fresh() -> None:
+    talk = beside(*TWINS_AND_ANOTHER) >> stalled(D) >> stalled(D, False) >> busy(B) >> stalled(B)
+    assert ways(talk)[0] == D
 
 
 def test_spreading_ends_while_one_of_the_links_is_silent_and_begins_again_when_it_is_stable() -> None:
@@ -258,10 +296,9 @@ def test_a_stream_that_hides_the_losses_of_its_path_does_not_look_better(
 
 
 def test_a_fresh_link_is_returned_to_at_once_where_the_other_is_suspect() -> None:
-    busy = Happens(lambda speaker, now: speaker.neighbour_busy(C, True, now))
     talk = Dialogue(B, C, static=4) >> measured(B, 0.01) >> measured(C, 0.05)
     talk = talk >> Heard(B, update("D", 0, 0)) >> Heard(C, update("D", 0, 0))
-    talk = talk >> stalled(B) >> busy >> Silence(4.0)
+    talk = talk >> stalled(B) >> busy(C) >> Silence(4.0)
     assert talk.speaker.neighbours(talk.now)[1].is_suspect
     talk = talk >> stalled(B, False)
     assert ways(talk)[:2] == (B, C)

@@ -92,6 +92,24 @@ def test_a_relay_without_a_device_relays(grid: Grid) -> None:
     assert b.host.interfaces() == ["a-1", "c-2", "lo"]
 
 
+def test_the_error_of_a_pinned_relay_is_no_downgrade(grid: Grid) -> None:
+    a, b, c, d = nodes = line(grid, "abcd", proto="udp")
+    for node in nodes:
+        node.start()
+
+    def pinned() -> dict[str, bool]:
+        return {pin["address"]: pin["downgraded"] for pin in api(a).get("/v1/pins")["pins"]}
+
+    until("a talks with b in our own suite", lambda: a.reaches(b) and str(b.address) in pinned())
+    until("a has a route to c", lambda: has_route(a, c))
+    for _ in range(3):
+        said = a.host.run("ping", "-n", "-c", 1, "-W", 2, "-t", 2, c.address, check=False).stdout
+        assert "Time exceeded: Hop limit" in said, said
+    # What the errors led to was posted before d's pin is.
+    until("and with d", lambda: a.reaches(d) and str(d.address) in pinned())
+    assert pinned()[str(b.address)] is False
+
+
 def test_the_command_line_talks_to_the_node(grid: Grid) -> None:
     a, b = nodes = line(grid, "ab")
     start(nodes)

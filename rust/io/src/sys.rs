@@ -240,6 +240,8 @@ pub fn eventfd() -> io::Result<File> {
 pub struct TcpInfo {
     /// Segments sent and not acknowledged.
     pub unacked: u32,
+    /// Those of them that the other end holds beyond a gap (selective acknowledgment).
+    pub sacked: u32,
     /// Smoothed round-trip time, seconds.
     pub rtt: f64,
     /// Its mean deviation, seconds.
@@ -248,7 +250,8 @@ pub struct TcpInfo {
     pub bytes_acked: u64,
     /// Bytes in the socket buffer that were not sent yet.
     pub notsent: u32,
-    /// The smallest round-trip time of the last minutes, seconds; more than an hour before there was one.
+    /// The smallest round-trip time of the last five minutes (`net.ipv4.tcp_min_rtt_wlen`), seconds; more than an hour
+    /// before there was one.
     pub smallest_rtt: f64,
 }
 
@@ -278,6 +281,7 @@ pub fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<TcpInfo> {
     };
     Ok(TcpInfo {
         unacked: word(24),
+        sacked: word(28),
         rtt: f64::from(word(68)) * 1e-6,
         rttvar: f64::from(word(72)) * 1e-6,
         bytes_acked: long(120),

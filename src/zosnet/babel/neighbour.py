@@ -6,7 +6,8 @@ Its life:
     fresh: it was stalled or gone, and is back. It is a backup and the only route's link at once, but routes
         that work don't return to it before it was well for a while (`Hold`).
     suspect: busy, and a Hello stays unanswered. Its routes cost PENALTY more, so they are the last resort.
-    doubted: a link beside it, on the same path, has stalled. Nothing goes over it that has another way.
+    doubted: it is quiet, and a link beside it, on the same path, has stalled. What was lost with that one
+        doesn't move here if there is another way.
 The data plane ends a stall; an IHU ends suspicion and doubt. Suspicion is mild on purpose: a stock node that
 waits in its own queues answers late without being gone.
 """
@@ -158,7 +159,7 @@ class Neighbour:
         self.is_doubted = False
         """Whether a link beside it fell silent since it was heard: see `siblings`."""
         self.is_spared = False
-        """Whether nothing goes over it that has another way: it is metered, suspect, or doubted."""
+        """Whether nothing goes over it that has another way: it is metered, or suspect."""
         self.is_fresh = False
         self.fresh_until = 0.0
         self.hold = Hold(SHORTEST_RETURN, LONGEST_RETURN)
@@ -193,8 +194,8 @@ class Neighbour:
     def receive_ihu(self, rx_cost: int, rtt: float | None, now: float) -> bool:
         """It answers.
 
-        Whether `cost` changed; `deadline` may have. An IHU that answers no Hello of ours is a sign of life,
-        no sample.
+        Whether its routes must be decided again; `deadline` may have changed. An IHU that answers no Hello of
+        ours is a sign of life, no sample.
         """
         self._hear_metered(self.is_ours and METERED <= rx_cost < PENALTY, now)
         self.heard_at = now
@@ -202,8 +203,9 @@ class Neighbour:
         if asked_at is not None:
             self._slowest = max(now - asked_at, 0.9 * self._slowest)
             self.link.sample(now - asked_at if rtt is None else rtt, now)
-        self.is_suspect = self.is_doubted = False
-        return self._recost()
+        trusted, self.is_doubted = self.is_doubted, False
+        self.is_suspect = False
+        return self._recost() or trusted
 
     def measure(self, rtt: float | None, loss: float | None, now: float) -> bool:
         """The data plane measured the link. Whether `cost` changed."""
@@ -294,14 +296,15 @@ class Neighbour:
             self.be_fresh(self.hold, now)
         return self._recost()
 
-    def doubt(self, now: float) -> bool:
-        """A link beside it fell silent: ask at once. Whether `cost` changed."""
-        if self.gone or self.is_stalled or self.is_suspect or self.is_doubted:
+    def doubt(self) -> bool:
+        """A link beside it fell silent: ask at once, whatever it was asked before. Whether that is news.
+
+        Not if it is busy: then the data plane notices its silence by itself, and as soon.
+        """
+        if self.gone or self.is_stalled or self.is_busy or self.is_doubted:
             return False
-        self.is_doubted = True
-        self._asked_at = None  # what answers an earlier Hello would say nothing about now
-        self._next_hello = now
-        return self._recost()
+        self.is_doubted = self.hello_due = True
+        return True
 
     def be_fresh(self, hold: Hold, now: float) -> None:
         """It is back after a failure; `hold` knows how often that happened."""
@@ -319,7 +322,7 @@ class Neighbour:
 
     def _recost(self) -> bool:
         before = self.cost, self.is_spared
-        self.is_spared = self.metered or self.far_metered or self.is_suspect or self.is_doubted
+        self.is_spared = self.metered or self.far_metered or self.is_suspect
         if self.gone or self.is_stalled:
             self.cost = INFINITY
         else:

@@ -72,9 +72,8 @@ class Neighbours:
             return
         self.recosted(neighbour)
         node.agenda.put(neighbour, neighbour.deadline())
-        for other in share_silence(node.neighbours.values(), neighbour, node.now) if stalled else ():
-            self._routing.mark(other)
-            node.agenda.put(other, other.deadline())
+        for other in share_silence(node.neighbours.values(), neighbour) if stalled else ():
+            self._greeting[other.peer] = other
 
     def recosted(self, neighbour: Neighbour) -> None:
         """The neighbour costs something else now; so may those beside it."""

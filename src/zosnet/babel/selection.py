@@ -12,6 +12,9 @@ A route over a metered link, or over one that doesn't answer, is used only if th
 metrics: see `is_spared`. Among equals in that the metric decides. A backup over another path comes before one
 that shares the path of what it stands in for, and would be lost with it.
 
+A route that is lost isn't replaced by one of the same incarnation that may be lost as well, if another is
+there: see `is_doubted`. Nothing that works is left because of a doubt.
+
 A route in use is left for a better one, but not for one over a link that has only just come back: see
 `is_fresh`. Of two links to one node a datagram link is preferred as soon as it is no longer, for what flows
 in streams inside a stream suffers; back it goes only by the usual margin.
@@ -47,6 +50,7 @@ def select(entry: Entry, sources: dict[bytes, Source], latest: float) -> Choice:
 def may_spread(selected: Route, backup: Route | None) -> bool:
     """Whether flows may be spread over the two: equally good links of one kind to one and the same node.
 
+    Two streams on one path carry more than one, datagram links don't: those must be on two.
     They start to be spread when the two differ by half the margin, and are until they differ by all of it.
     """
     if backup is None:
@@ -54,7 +58,7 @@ def may_spread(selected: Route, backup: Route | None) -> bool:
     one, other = selected.neighbour, backup.neighbour
     if not _are_twins(one, other) or one.kind != other.kind or one.is_spared != other.is_spared:
         return False
-    if one.kind == DATAGRAMS and share_path(one, other):  # two streams on one path are faster than one
+    if one.kind == DATAGRAMS and share_path(one, other):
         return False
     if not (_is_steady(one) and _is_steady(other)):
         return False
@@ -103,8 +107,13 @@ def _best(current: Route | None, candidates: _Candidates) -> Route:
     if nearest is current:
         return nearest
     if current is None or all(route is not current for *_, route in candidates):
-        alike = (route for spared, *_, route in candidates if spared == candidates[0][0])
-        return next((route for route in alike if not route.neighbour.is_fresh), nearest)
+        alike = [route for spared, *_, route in candidates if spared == candidates[0][0]]
+        steady = next((route for route in alike if not route.neighbour.is_fresh), nearest)
+        if not steady.neighbour.is_doubted:
+            return steady
+        raw = steady.router_id.raw
+        sure = [route for route in alike if not route.neighbour.is_doubted and route.router_id.raw == raw]
+        return next((route for route in sure if not route.neighbour.is_fresh), sure[0] if sure else steady)
     for *_, route in candidates:
         if route is current:
             break
@@ -117,6 +126,8 @@ def _may_replace(route: Route, current: Route) -> bool:
     """Whether a route that comes before the current one is to replace it."""
     new, old = route.neighbour, current.neighbour
     if new.is_fresh and _is_steady(old):
+        return False
+    if new.is_doubted and not old.is_doubted:
         return False
     if new.is_spared != old.is_spared or is_worth_switching(route.total, current.total):
         return True
@@ -132,32 +143,45 @@ def _is_steady(neighbour: Neighbour) -> bool:
 
 
 def may_stand_in(route: Route, selected: Route, backup: Route) -> bool:
-    """Whether a feasible route that just came in, or changed, may be the better backup. Cheap."""
-    if route.total < backup.total:
+    """Whether a feasible route that just came in, or changed, may be the better one or the better backup.
+
+    Cheap: most that come in are neither.
+    """
+    one, new = selected.neighbour, route.neighbour
+    if (new.is_spared, route.total) < (one.is_spared, selected.total):
         return True
-    one = selected.neighbour
-    return share_path(one, backup.neighbour) and not share_path(one, route.neighbour)
+    if may_spread(selected, route):
+        return not selected.entry.spread or route.total < backup.total
+    if selected.entry.spread:
+        return False
+    return (*_reserve(selected, route), route.total) < (*_reserve(selected, backup), backup.total)
+
+
+def _reserve(selected: Route, route: Route) -> tuple[bool, bool, bool]:
+    """What is against a route as backup, most important first."""
+    neighbour = route.neighbour
+    return neighbour.is_spared, neighbour.is_doubted, share_path(selected.neighbour, neighbour)
 
 
 def _stand_in(selected: Route, candidates: _Candidates) -> Route | None:
     """The other route to the same incarnation to flip to.
 
-    One as good to the same neighbour, over which flows may be spread; else the nearest on another path; else
-    the nearest.
+    One as good to the same neighbour, over which flows may be spread; else the nearest of those with the
+    least against them.
     """
     raw = selected.router_id.raw
-    apart: Route | None = None
-    beside: Route | None = None
+    best: Route | None = None
+    least = (True, True, True)
     for *_, route in candidates:
         if route is selected or route.router_id.raw != raw:
             continue
         if may_spread(selected, route):
             return route
-        if share_path(selected.neighbour, route.neighbour):
-            beside = beside or route
-        else:
-            apart = apart or route
-    return apart or beside
+        if best is None or (least[0] or least[1] or least[2]):
+            reserve = _reserve(selected, route)
+            if best is None or reserve < least:
+                best, least = route, reserve
+    return best
 
 
 def _candidates(entry: Entry, sources: dict[bytes, Source], latest: float) -> _Candidates:

@@ -30,6 +30,11 @@ def share_loss(neighbours: Iterable[Neighbour], changed: Neighbour) -> list[Neig
     return [each for each in beside if each.kind != DATAGRAMS and each.hide(max(lost, default=0))]
 
 
-def share_silence(neighbours: Iterable[Neighbour], silent: Neighbour, now: float) -> list[Neighbour]:
-    """Doubt those beside `silent`, which stalled, and ask them. Those that were in no doubt before."""
-    return [each for each in neighbours if share_path(each, silent) and each.doubt(now)]
+def share_silence(neighbours: Iterable[Neighbour], silent: Neighbour) -> list[Neighbour]:
+    """Doubt those beside `silent`, which stalled. Those that were in no doubt before, and must be asked.
+
+    Silence on a link that nobody uses says little: one lost Hello is enough for it.
+    """
+    if not silent.is_busy:
+        return []
+    return [each for each in neighbours if share_path(each, silent) and each.doubt()]

@@ -1,6 +1,6 @@
 //! Round trips: smoothed and varied as in RFC 6298, and the smallest of the last minutes.
 
-use crate::silence::{Smallest, patience};
+use crate::silence::{Lately, Smallest, patience};
 
 /// No retransmission timeout is shorter, in seconds.
 const MIN_RTO: f64 = 0.020;
@@ -15,6 +15,7 @@ pub(super) struct Rtt {
     smoothed: Option<f64>,
     variance: f64,
     smallest: Smallest,
+    lately: Lately,
 }
 
 impl Rtt {
@@ -31,6 +32,7 @@ impl Rtt {
             }
         }
         self.smallest.sample(rtt, now);
+        self.lately.sample(rtt);
     }
 
     /// Smoothed, 0 before the first sample.
@@ -55,7 +57,8 @@ impl Rtt {
     /// How long silence lasts before it means something: 3 RTT + 4 variances, within the bounds of [`patience`].
     pub(super) fn stall(&self) -> f64 {
         self.smoothed.map_or(3.0 * FIRST_RTO, |rtt| {
-            patience(3.0 * rtt + 4.0 * self.variance, MIN_STALL, self.smallest())
+            let usual = 3.0 * rtt + 4.0 * self.variance;
+            patience(usual, MIN_STALL, self.smallest(), self.lately.median())
         })
     }
 }

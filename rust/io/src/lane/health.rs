@@ -7,12 +7,12 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use zosnet_core::silence::patience;
+
 use crate::counters::Counter;
 use crate::events::Event;
 use crate::handoff::LinkId;
 use crate::sys::{self, Epoll};
-
-use zosnet_core::silence::patience;
 
 use super::carrier::Carrier;
 
@@ -32,7 +32,8 @@ const PARTING_READS: usize = 32;
 #[derive(Debug, Default)]
 pub struct Progress {
     pub(super) watching: bool,
-    acked: u64,
+    /// Bytes acknowledged, and segments beyond a gap.
+    acked: (u64, u32),
     at: f64,
 }
 
@@ -131,8 +132,10 @@ impl Carrier {
             return Vec::new();
         };
         let done = info.unacked == 0 && info.notsent == 0 && link.out.is_empty();
-        if done || info.bytes_acked != link.progress.acked {
-            link.progress.acked = info.bytes_acked;
+        // What is acknowledged beyond a gap shows as much: while that is filled, nothing else moves for a round trip.
+        let acked = (info.bytes_acked, info.sacked);
+        if done || acked != link.progress.acked {
+            link.progress.acked = acked;
             link.progress.at = now;
             if link.state.stalled.swap(false, Relaxed) {
                 self.events.push(Event::Stalled(id, false, now));
@@ -148,7 +151,8 @@ impl Carrier {
         } else {
             DEAF_FLOOR
         };
-        let limit = patience(3.0 * info.rtt + 4.0 * info.rttvar, floor, info.smallest_rtt);
+        let usual = 3.0 * info.rtt + 4.0 * info.rttvar;
+        let limit = patience(usual, floor, info.smallest_rtt, info.rtt);
         if now - link.progress.at < limit || link.state.stalled.swap(true, Relaxed) {
             return Vec::new();
         }

@@ -54,7 +54,8 @@ pub struct Watch {
 /// Bounded as on links of every kind, see [`patience`].
 pub fn limit(rtt: Duration, smallest: f64) -> Duration {
     let usual = rtt * 4 + Duration::from_millis(45);
-    Duration::from_secs_f64(patience(usual.as_secs_f64(), FLOOR.as_secs_f64(), smallest))
+    let [usual, floor, rtt] = [usual, FLOOR, rtt].map(|each| each.as_secs_f64());
+    Duration::from_secs_f64(patience(usual, floor, smallest, rtt))
 }
 
 impl Watch {

@@ -47,15 +47,17 @@ struct Run {
 /// better. What shows it makes us begin a session.
 fn is_welcome(sessions: &mut Sessions, shared: &Shared, sender: &Entry, plaintext: &[u8], now: f64) -> bool {
     let says_so = inner::speaks_sessions(plaintext);
-    if !shared.suite || !(says_so || sessions.may_be_pinned(&sender.public)) {
+    // Errors of relays have no session to come through, so they show nothing.
+    let is_error = matches!(plaintext.get(1), Some(kind) if *kind == InnerType::Icmp as u8);
+    let matters = says_so || !is_error && sessions.may_be_pinned(&sender.public);
+    if !shared.suite || !matters {
         return true;
     }
     let peer = shared.peers.of(&sender.public);
     if peer.ask(now) {
         let _ = shared.keeper.post(ToKeeper::Plain(sender.public, says_so));
     }
-    // Errors of relays have no session to come through.
-    !peer.pinned.load(Relaxed) || matches!(plaintext.get(1), Some(kind) if *kind == InnerType::Icmp as u8)
+    is_error || !peer.pinned.load(Relaxed)
 }
 
 /// What was worked on.

@@ -12,6 +12,7 @@ use crate::counters::Counter;
 use crate::link::LinkState;
 use crate::sys::Ready;
 use crate::udp::batch::{MESSAGE_ROOM, MESSAGES, Receiver};
+use crate::udp::depth;
 use crate::udp::outbox::Outbox;
 
 use super::Lane;
@@ -88,6 +89,10 @@ impl Lane {
         let Some(port) = &mut self.port else { return };
         let blocked = !port.outbox.is_empty();
         let holds_back = blocked && !port.outbox.is_slow();
+        if blocked {
+            // What keeps it full may be what never leaves: see `depth`.
+            self.carrier.wake_at(self.carrier.now + depth::LONGEST);
+        }
         if (blocked, holds_back) == (port.blocked, port.holds_back) {
             return;
         }

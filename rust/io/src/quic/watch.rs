@@ -55,7 +55,8 @@ pub struct Watch {
 pub fn limit(rtt: Duration, smallest: f64) -> Duration {
     let usual = rtt * 4 + Duration::from_millis(45);
     let [usual, floor, rtt] = [usual, FLOOR, rtt].map(|each| each.as_secs_f64());
-    Duration::from_secs_f64(patience(usual, floor, smallest, rtt))
+    // In whole milliseconds: they are what is known.
+    Duration::from_millis((patience(usual, floor, smallest, rtt) * 1000.0).round() as u64)
 }
 
 impl Watch {

@@ -3,6 +3,9 @@
 //! A socket that takes nothing more has its buffer full of what the interface hasn't sent yet. From what leaves that buffer
 //! in the time until it takes something again follows the interface's rate, and from that how large the buffer should be.
 //! With one size for all, what is two milliseconds on a fast interface delays a slow one's packets by a tenth of a second.
+//!
+//! What waits for the link-layer address of a host that is gone (RFC 4861, RFC 826) is in that buffer as well, for seconds,
+//! whatever the interface does: it mustn't pass for a slow interface, nor keep everything else out.
 
 /// Seconds for which the buffer should hold.
 const TARGET: f64 = 0.002;
@@ -11,9 +14,13 @@ const LEAST: usize = 24 << 10;
 /// Bytes: two milliseconds at 12 Gbit/s. More delays everything that waits behind one stream, by as much, and makes nothing
 /// faster (docs/benchmarks.md).
 pub const MOST: usize = 3 << 20;
-/// A measurement ends when half of the limit has left, or so many bytes, or after so many seconds.
+/// Bytes: what waits for link-layer addresses is hardly more, so as much alone is no sign of a slow interface; and as much
+/// room is made beside it. The kernel keeps 208 KiB for one address.
+const ASIDE: usize = 256 << 10;
+/// A measurement ends when half of the limit has left, or so many bytes.
 const SAMPLE: usize = 256 << 10;
-const LONGEST: f64 = 0.05;
+/// Or after so many seconds: a socket that takes nothing is looked at as often.
+pub const LONGEST: f64 = 0.05;
 /// Seconds from one look to the next while nothing is measured.
 const REST: f64 = 0.001;
 
@@ -76,7 +83,7 @@ impl Depth {
     pub fn look(&mut self, now: f64, queued: usize) -> bool {
         self.looked = now;
         let Some(measured) = &mut self.measured else {
-            if queued >= LEAST {
+            if queued >= (self.limit / 2).clamp(LEAST, ASIDE) {
                 let (at, left) = (now, 0);
                 self.measured = Some(Measured { at, left, queued });
             }
@@ -88,6 +95,10 @@ impl Depth {
         let seen = if queued == 0 {
             // It ran dry, and would have sent more of what it refused.
             if self.refused { 2 * self.limit } else { self.limit }
+        } else if left == 0 && passed >= LONGEST {
+            // Not even the slowest interface sends nothing for so long.
+            let beside = if self.refused { 2 * self.limit } else { self.limit };
+            self.limit.max(beside.min(ASIDE))
         } else if left >= SAMPLE.min(self.limit / 2) || passed >= LONGEST {
             (left as f64 / passed * TARGET) as usize
         } else {
@@ -185,9 +196,43 @@ mod tests {
             assert!(!depth.is_measuring());
         }
         // One that comes and goes says nothing of the rate.
-        depth.look(20.0, 10 * LEAST);
+        depth.look(20.0, 2 * ASIDE);
+        assert!(depth.is_measuring());
         assert!(!depth.look(20.04, 0));
         assert!(!depth.is_slow());
+    }
+
+    #[test]
+    fn what_waits_for_an_address_is_no_slow_interface() {
+        let mut depth = Depth::default();
+        // It is there at each look, and all else has left.
+        for turn in 0..1000 {
+            depth.look(f64::from(turn) * 0.01, 50_000);
+            assert!(!depth.is_measuring() && !depth.is_slow());
+        }
+    }
+
+    #[test]
+    fn what_waits_for_an_address_keeps_nothing_else_out() {
+        let mut depth = Depth::default();
+        keep_full(&mut depth, 2.5e6, 20e-6, 5.0);
+        assert_eq!(depth.limit(), LEAST);
+        // The buffer is full of it, and nothing leaves.
+        let (stuck, mut now) = (60_000, 10.0);
+        while depth.limit() < 2 * stuck {
+            depth.gave(now, stuck, true);
+            now += LONGEST;
+            depth.look(now, stuck);
+            assert!(now < 10.3, "{}", depth.limit());
+        }
+        for turn in 0..100 {
+            now += LONGEST;
+            depth.gave(now, stuck, turn % 2 == 0);
+            depth.look(now, stuck);
+            assert!((2 * stuck..=ASIDE).contains(&depth.limit()));
+        }
+        keep_full(&mut depth, 2.5e6, 20e-6, 5.0);
+        assert_eq!(depth.limit(), LEAST, "it is as slow as before");
     }
 
     #[test]

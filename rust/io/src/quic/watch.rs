@@ -55,8 +55,7 @@ pub struct Watch {
 pub fn limit(rtt: Duration, smallest: f64) -> Duration {
     let usual = rtt * 4 + Duration::from_millis(45);
     let [usual, floor, rtt] = [usual, FLOOR, rtt].map(|each| each.as_secs_f64());
-    // In whole milliseconds: they are what is known.
-    Duration::from_millis((patience(usual, floor, smallest, rtt) * 1000.0).round() as u64)
+    Duration::from_secs_f64(patience(usual, floor, smallest, rtt))
 }
 
 impl Watch {
@@ -191,8 +190,9 @@ mod tests {
         assert_eq!(limit(RTT, 0.001), FLOOR);
         assert_eq!(limit(Duration::from_millis(100), 0.1), Duration::from_millis(445));
         assert_eq!(
-            limit(Duration::from_millis(500), 0.001),
+            limit(Duration::from_millis(190), 0.001),
             Duration::from_millis(400)
         );
+        assert_eq!(limit(Duration::from_millis(500), 0.001), Duration::from_secs(1));
     }
 }

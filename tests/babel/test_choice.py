@@ -16,11 +16,7 @@ OURS = RouterId.of(KEYS["D"], ORDERED_ZONE | SESSION_ZONE, bytes(6))
 
 def talk_over(*kinds: str) -> Dialogue:
     """A, with links to one node D under the numbers 2, 3, …, one of each kind, each measured at 10 ms."""
-    talk = Dialogue()
-    for peer, kind in enumerate(kinds, start=2):
-        talk = talk >> linked(peer, kind) >> Heard(peer, Hello(0)) >> measured(peer, 0.01)
-        talk = talk >> Heard(peer, update("D", 0, 0, OURS))
-    return talk
+    return beside(*((kind, "", 0.01) for kind in kinds))
 
 
 def linked(peer: int, kind: str, static: int = 4, place: str = "") -> Happens:

@@ -31,20 +31,16 @@ pub struct Lately {
 impl Lately {
     /// One took so long.
     pub fn sample(&mut self, seconds: f64) {
-        if let Some(place) = self.last.get_mut(self.count % LAST) {
-            *place = seconds;
-        }
-        self.count += 1;
-        if self.count == 2 * LAST {
-            self.count = LAST;
-        }
+        self.last.rotate_right(1);
+        self.last[0] = seconds;
+        self.count = LAST.min(self.count + 1);
     }
 
     /// The median, which one that was held up doesn't move; 0 before the first.
     #[must_use]
     pub fn median(&self) -> f64 {
         let mut sorted = self.last;
-        let known = sorted.get_mut(..self.count.min(LAST)).unwrap_or_default();
+        let known = sorted.get_mut(..self.count).unwrap_or_default();
         known.sort_unstable_by(f64::total_cmp);
         known.get(known.len() / 2).copied().unwrap_or_default()
     }

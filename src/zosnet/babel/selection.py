@@ -108,12 +108,9 @@ def _best(current: Route | None, candidates: _Candidates) -> Route:
         return nearest
     if current is None or all(route is not current for *_, route in candidates):
         alike = [route for spared, *_, route in candidates if spared == candidates[0][0]]
-        steady = next((route for route in alike if not route.neighbour.is_fresh), nearest)
-        if not steady.neighbour.is_doubted:
-            return steady
-        raw = steady.router_id.raw
-        sure = [route for route in alike if not route.neighbour.is_doubted and route.router_id.raw == raw]
-        return next((route for route in sure if not route.neighbour.is_fresh), sure[0] if sure else steady)
+        steady = min(alike, key=lambda route: route.neighbour.is_fresh)
+        same = [route for route in alike if route.router_id.raw == steady.router_id.raw]
+        return min(same, key=lambda route: (route.neighbour.is_doubted, route.neighbour.is_fresh))
     for *_, route in candidates:
         if route is current:
             break
@@ -170,18 +167,9 @@ def _stand_in(selected: Route, candidates: _Candidates) -> Route | None:
     least against them.
     """
     raw = selected.router_id.raw
-    best: Route | None = None
-    least = (True, True, True)
-    for *_, route in candidates:
-        if route is selected or route.router_id.raw != raw:
-            continue
-        if may_spread(selected, route):
-            return route
-        if best is None or (least[0] or least[1] or least[2]):
-            reserve = _reserve(selected, route)
-            if best is None or reserve < least:
-                best, least = route, reserve
-    return best
+    others = [route for *_, route in candidates if route is not selected and route.router_id.raw == raw]
+    spread = next((route for route in others if may_spread(selected, route)), None)
+    return spread or min(others, key=lambda route: _reserve(selected, route), default=None)
 
 
 def _candidates(entry: Entry, sources: dict[bytes, Source], latest: float) -> _Candidates:

@@ -28,6 +28,7 @@ class Core:
         quic_listen: list[tuple[str, int]],
         udp_listen: list[tuple[str, int]],
         session_suite: bool,
+        repair: bool,
         pins: list[bytes],
         max_link_mtu: int,
         lanes: int,

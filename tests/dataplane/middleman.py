@@ -16,6 +16,7 @@ RELAY_HEADER = 48
 class Middleman:
     """Stands at a UDP port of its own in front of another one. From `attack` on everything is repeated, cut,
     forged and sent from elsewhere, and data out of order; the real datagrams get through as well.
+    From `lose` on one session frame of so many doesn't, each way.
     """
 
     def __init__(self, port: int) -> None:
@@ -32,6 +33,10 @@ class Middleman:
         self._held: dict[bool, bytes] = {}
         self.passed: Counter[int] = Counter()
         """Real datagrams, by their first byte, since the attack began."""
+        self._one_of = 0
+        self._frames: Counter[bool] = Counter()
+        self.lost: Counter[bool] = Counter()
+        """Session frames that were swallowed, forth and back."""
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -42,6 +47,9 @@ class Middleman:
 
     def attack(self) -> None:
         self._attacks.set()
+
+    def lose(self, one_of: int) -> None:
+        self._one_of = one_of
 
     def close(self) -> None:
         self._ends.set()
@@ -63,7 +71,16 @@ class Middleman:
                 forth = each is self._near
                 if forth:
                     self._caller = sender
-                self._pass(data, forth)
+                if not self._swallows(data, forth):
+                    self._pass(data, forth)
+
+    def _swallows(self, data: bytes, forth: bool) -> bool:
+        if not self._one_of or data[0] != SESSION_FRAME:
+            return False
+        self._frames[forth] += 1
+        swallowed = self._frames[forth] % self._one_of == 0
+        self.lost[forth] += swallowed
+        return swallowed
 
     def _pass(self, data: bytes, forth: bool) -> None:
         if not self._attacks.is_set():

@@ -53,6 +53,7 @@ class Station:
             quic_port=0 if quic else None,
             udp_port=0 if udp else None,
             session_suite=session_suite,
+            repair=True,
             pins=pins,
             max_link_mtu=1500,
             lanes=lanes,
@@ -92,6 +93,15 @@ class Station:
             self.gather(left)
         found = [event for event in self.seen if isinstance(event, kind)]
         assert not found, found
+
+    def measured(self) -> dict[int, list[float]]:
+        """The loss of each link, as often as it was measured."""
+        self.gather(0)
+        found = [event for event in self.seen if isinstance(event, events.Measured)]
+        return {
+            link: [event.loss or 0.0 for event in found if event.link == link]
+            for link in {event.link for event in found}
+        }
 
     def route(
         self, other: Station, primary: int, backup: int = 0, *, ours: bool = False, spread: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -76,6 +77,47 @@ def test_between_two_nodes_nothing_but_counters_changes(station: Make) -> None:
             for name in ("drop.replayed", "drop.not_authentic", "udp.replayed", "udp.forged"):
                 until(partial(has_grown, each, name, was[name]))
         assert middleman.passed[SESSION_FRAME] >= 2 * ROUNDS
+
+
+def test_links_with_the_same_ends_are_one_path_and_lose_nothing(station: Make) -> None:
+    """Who dials each other has two. Nothing in a frame tells which one it took: both ends count it for both."""
+    one, other = (station(seed, udp=True, session_suite=True) for seed in (1, 2))
+    (there, _), (back, _) = join(one, other, "udp"), join(other, one, "udp")
+    one.route(other, there, ours=True)
+    other.route(one, back, ours=True)
+    for first in itertools.count(1, 2 * ROUNDS):
+        echoes(one, other, first)
+        echoes(other, one, first + ROUNDS)
+        mine, theirs = one.measured(), other.measured()
+        if min(len(mine.get(there, ())), len(theirs.get(back, ()))) >= 3:
+            break
+        assert first < 60_000, (mine, theirs)
+    for measured in (mine, theirs):
+        assert all(loss[-1] < 0.01 for loss in measured.values()), (mine, theirs)
+
+
+def test_what_a_lossy_link_swallows_is_given_back(station: Make) -> None:
+    one, other = (station(seed, udp=True, session_suite=True) for seed in (1, 2))
+    with between(one, other) as (middleman, there, back):
+        one.route(other, there, ours=True)
+        other.route(one, back, ours=True)
+        echoes(one, other, 1)
+        assert one.count("tx.repairs") == other.count("tx.repairs") == 0, "nothing was lost so far"
+        middleman.lose(one_of=30)
+
+        def repairs_begin() -> bool:
+            for _ in range(8):
+                one.echo(other, 1, size=100)
+            return one.count("tx.repairs") > 0 and other.count("tx.repairs") > 0
+
+        until(repairs_begin, within=20.0)
+        repaired, lost = [each.count("rx.repaired") for each in (one, other)], middleman.lost.copy()
+        for first in (1000, 1000 + ROUNDS):
+            answered = echoes(one, other, first)
+            assert all(answered[number] == 1 for number in range(first, first + ROUNDS)), answered
+        assert all(middleman.lost[way] > lost[way] for way in (True, False))
+        for each, before in zip((one, other), repaired, strict=True):
+            assert each.count("rx.repaired") > before
 
 
 def test_a_relay_forwards_only_what_its_neighbour_sent(station: Make) -> None:

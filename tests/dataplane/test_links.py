@@ -225,6 +225,7 @@ def test_a_taken_port_is_an_error_with_its_number(station: Make) -> None:
             quic_listen=[],
             udp_listen=[],
             session_suite=False,
+            repair=True,
             pins=[],
             max_link_mtu=1500,
             lanes=1,

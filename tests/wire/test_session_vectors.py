@@ -34,6 +34,18 @@ SHORT = bytes.fromhex("400f 06 40 11 6ab10203 0102030405060708")
 """A short packet: hop limit 64, UDP, the first word of its header, eight bytes of payload."""
 
 
+def repair(which: int) -> bytes:
+    """The entry with one of the sums over four frames of padding, which are a's third to sixth."""
+    symbols = [bytes([0, 3 + n, 0x40, 1 + n, 0]) + bytes([n]) * n for n in range(1, 5)]
+    total = bytes(len(symbols[-1]))
+    for symbol in symbols:
+        doubled = bytes(byte << 1 & 0xFF ^ (0x1D if byte & 0x80 else 0) for byte in total)
+        factor = doubled if which else total
+        total = bytes(a ^ b for a, b in zip(factor, symbol.ljust(len(total), b"\0"), strict=True))
+    body = b"\7" + (2).to_bytes(7, "big") + bytes([4, which]) + total
+    return (0x4000 | len(body)).to_bytes(2, "big") + body
+
+
 def mac(key: bytes, data: bytes) -> bytes:
     return blake2s(data, key=key, digest_size=16).digest()
 
@@ -99,6 +111,9 @@ def test_frames_are_sealed_with_the_keys_of_the_handshake(cipher: int) -> None:
     assert VECTORS[f"{NAMES[cipher]}-frame"] == frame(cipher, there, B_INDEX, 0)
     assert VECTORS[f"{NAMES[cipher]}-frame-back"] == frame(cipher, back, A_INDEX, 1)
     assert VECTORS[f"{NAMES[cipher]}-short"] == frame(cipher, there, B_INDEX, 0, counter=1, entries=SHORT)
+    for which in (0, 1):
+        sealed = frame(cipher, there, B_INDEX, 0, counter=6 + which, entries=repair(which))
+        assert VECTORS[f"{NAMES[cipher]}-repair-{which}"] == sealed
 
 
 def test_the_cookie_and_the_initiation_that_shows_it() -> None:

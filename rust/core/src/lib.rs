@@ -21,6 +21,7 @@
 //! | [`datagram`] | `udp://` links: handshake, control channel, liveness, MTU, tags of relayed packets |
 //! | [`forward`] | what to do with a packet |
 //! | [`fragments`] | packets in pieces, where no frame holds them |
+//! | [`repair`] | frames that a lossy link swallowed, given back |
 //! | [`path`] | the longest frame that gets through relays |
 //! | [`filter`] | what may come in for this host: flows, rules, refusals |
 #![forbid(unsafe_code)]
@@ -41,6 +42,7 @@ pub mod ipv6;
 pub mod offload;
 pub mod path;
 mod reason;
+pub mod repair;
 pub mod session;
 pub mod silence;
 pub mod suite;

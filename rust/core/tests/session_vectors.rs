@@ -14,9 +14,10 @@ use std::net::SocketAddr;
 use keepers::drain;
 use numbers::counting;
 use zosnet_core::address_of;
+use zosnet_core::repair::{Group, Mender};
 use zosnet_core::session::{
-    Config, EntryKind, From, HEADER, Keeper, Limits, TAG, Transport, compact::first_packet, entry_header,
-    unknown_frame,
+    Config, EntryKind, From, HEADER, Keeper, Limits, TAG, Transport, compact::first_packet, counter_of,
+    entry_header, unknown_frame,
 };
 
 const FILE: &str = include_str!("vectors/session.txt");
@@ -66,6 +67,37 @@ fn short(transport: &Transport) -> Vec<u8> {
     frame
 }
 
+/// Both repairs of four frames of padding, after the frames above; two of the four come back out of them.
+fn repairs(from: &Transport, to: &Transport) -> Vec<Vec<u8>> {
+    let (mut group, mut mender) = (Group::default(), Mender::new(1.0));
+    let sealed = |kind, body: &[u8]| {
+        let header = entry_header(kind, body.len());
+        let counter = from.next(0);
+        let mut frame = [&[0; HEADER][..], &header, body, &[0; TAG]].concat();
+        from.seal(0, &mut frame).unwrap();
+        assert_eq!(counter_of(&frame), Some(counter));
+        (counter, frame)
+    };
+    for length in 1..5 {
+        let (counter, mut frame) = sealed(EntryKind::Padding, &vec![length; usize::from(length)]);
+        let entries = to.open(&mut frame).unwrap();
+        group.add(counter, entries, 1.0);
+        if length % 2 == 0 {
+            mender.keep(counter, entries);
+        }
+    }
+    let bodies = group.close();
+    let frames: Vec<_> = bodies
+        .iter()
+        .map(|body| sealed(EntryKind::Repair, body))
+        .collect();
+    let found = bodies.iter().zip(&frames);
+    let found = found.flat_map(|(body, (counter, _))| mender.repair(*counter, body, 1.0).unwrap());
+    let found: Vec<_> = found.map(|(_, entries)| entries).collect();
+    assert_eq!(found, [vec![0x40, 2, 0, 1], vec![0x40, 4, 0, 3, 3, 3]]);
+    frames.into_iter().map(|(_, frame)| frame).collect()
+}
+
 fn vectors() -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     for aes in [false, true] {
@@ -82,6 +114,7 @@ fn vectors() -> Vec<(String, Vec<u8>)> {
         b.heard(their_keys[0].local_index(), 1.0);
         let back = frame(&their_keys[0], 1);
         let shortened = short(&keys[0]);
+        let repairs = repairs(&keys[0], &their_keys[0]);
         assert_eq!(their_keys[0].open(&mut there.clone()).unwrap().len(), 9);
         let (from, to) = ([4; 16], [5; 16]);
         let opened = their_keys[0].open(&mut shortened.clone()).unwrap().to_vec();
@@ -102,6 +135,9 @@ fn vectors() -> Vec<(String, Vec<u8>)> {
             ("frame-back", back),
             ("short", shortened),
         ] {
+            all.push((format!("{cipher}-{name}"), bytes));
+        }
+        for (name, bytes) in ["repair-0", "repair-1"].into_iter().zip(repairs) {
             all.push((format!("{cipher}-{name}"), bytes));
         }
     }

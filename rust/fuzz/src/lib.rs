@@ -19,7 +19,7 @@ use zosnet_core::{Address, checksum, icmp, ipv6, upper};
 pub use datagram::{link_datagrams, link_frames, link_offer};
 pub use filter::filter_packet;
 pub use offload::{coalesce, offload_split};
-pub use session::{fragments, session_entries, session_frames, session_keeper, session_messages};
+pub use session::{fragments, repairs, session_entries, session_frames, session_keeper, session_messages};
 
 /// The node that receives, and its only friend.
 const NODE: Node = Node {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use zosnet_core::address_of;
 use zosnet_core::fragments::{Fragments, cut};
+use zosnet_core::repair::{FRAMES, Group, Mender};
 use zosnet_core::session::compact::{HEADROOM, compact, expand, first_packet};
 use zosnet_core::session::{
     Config, Entries, EntryKind, From, HEADER, Handshake, Keeper, Offer, TAG, Transport, decode,
@@ -130,6 +131,48 @@ pub fn session_frames(data: &[u8]) {
     assert!(receiver.open(&mut altered).is_err());
     assert_eq!(receiver.open(&mut frame.clone()).unwrap(), data);
     assert!(receiver.open(&mut frame).is_err());
+}
+
+/// Repairs that nobody made give no more than they have; those of frames cut from `data` give back what they must.
+pub fn repairs(data: &[u8]) {
+    let mut mender = Mender::new(1.0);
+    for (counter, piece) in (0..).zip(data.chunks(21)) {
+        let given = mender.repair(counter, piece, 1.0).unwrap_or_default();
+        assert!(
+            given
+                .iter()
+                .all(|(at, entries)| *at < counter && entries.len() < piece.len())
+        );
+        mender.keep(counter, piece);
+    }
+    let size = 1 + usize::from(data.first().copied().unwrap_or_default());
+    let frames: Vec<_> = (100..).zip(data.chunks(size).take(FRAMES)).collect();
+    let lost = |counter: u64| usize::from(data[(counter - 100) as usize % data.len()]) % 3 == 0;
+    let (mut group, mut mender) = (Group::default(), Mender::new(1.0));
+    for (counter, frame) in &frames {
+        group.add(*counter, frame, 1.0);
+        if !lost(*counter) {
+            mender.keep(*counter, frame);
+        }
+    }
+    let bodies = group.close();
+    let own = 100 + frames.len() as u64;
+    let given: Vec<_> = (own..)
+        .zip(&bodies)
+        .flat_map(|(counter, body)| mender.repair(counter, body, 1.0).unwrap())
+        .collect();
+    let missing: Vec<_> = frames.iter().filter(|(counter, _)| lost(*counter)).collect();
+    let wanted = if missing.len() > bodies.len() {
+        &[][..]
+    } else {
+        &missing[..]
+    };
+    assert!(
+        given
+            .iter()
+            .map(|(at, entries)| (*at, &entries[..]))
+            .eq(wanted.iter().map(|frame| **frame))
+    );
 }
 
 /// Pieces in any order give the packet; other pieces give nothing that is longer than what came.

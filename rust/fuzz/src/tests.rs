@@ -245,6 +245,8 @@ fn session_properties() {
         fragments,
         &[(0..=255).collect(), vec![0, 0, 0, 0, 1, 0, 4, 0, 0, 1, 2, 3, 4]],
     );
+    let body = [&[0, 0, 0, 0, 0, 0, 0, 2, 0][..], &[0, 9], &[7; 10]].concat();
+    check(repairs, &[body.repeat(3), (0..=255).collect(), Vec::new()]);
     let mut numbers = Numbers(2);
     seeds.iter().for_each(|seed| session_keeper(seed));
     for _ in 0..CASES / 10 {

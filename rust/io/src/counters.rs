@@ -67,6 +67,10 @@ counters! {
     LaneFull => "drop.lane_full",
     /// Packets that shared a frame with another one.
     Shared => "tx.shared",
+    /// Repairs sent after frames over lossy links.
+    Repairs => "tx.repairs",
+    /// Frames that repairs gave back.
+    Repaired => "rx.repaired",
     /// Packets cut up because no frame held them.
     Fragmented => "tx.fragmented",
     /// Datagrams sent by lanes.

@@ -113,6 +113,8 @@ pub struct DatagramLink {
     moves: AtomicU32,
     /// Share of datagrams lost, in millionths.
     loss: AtomicU32,
+    /// What is sent over it is to be repaired.
+    repair: AtomicBool,
 }
 
 impl std::fmt::Debug for DatagramLink {
@@ -132,6 +134,7 @@ impl DatagramLink {
             target: Mutex::new(target),
             moves: AtomicU32::new(0),
             loss: AtomicU32::new(0),
+            repair: AtomicBool::new(false),
         }
     }
 
@@ -143,6 +146,17 @@ impl DatagramLink {
     /// It was measured anew.
     pub fn set_loss(&self, loss: f64) {
         self.loss.store((loss.clamp(0.0, 1.0) * 1e6) as u32, Relaxed);
+    }
+
+    /// Whether frames over it are to be followed by repairs.
+    #[inline]
+    pub fn is_repaired(&self) -> bool {
+        self.repair.load(Relaxed)
+    }
+
+    /// It was judged anew.
+    pub fn set_repaired(&self, repair: bool) {
+        self.repair.store(repair, Relaxed);
     }
 
     /// The keys of the present.
@@ -184,6 +198,11 @@ impl DatagramLink {
     /// So many datagrams are sent. True after a pause: the keeper should watch what comes back.
     pub fn sent(&self, datagrams: u64, now: f64) -> bool {
         self.keys().sent(datagrams, (now * 1000.0) as u64)
+    }
+
+    /// What went over a link with the same ends; see [`LinkKeys::count`].
+    pub fn count(&self, sent: u64, received: u64) {
+        self.keys().count(sent, received);
     }
 
     /// So many datagrams came in.

@@ -56,7 +56,7 @@ fn secret_of(bytes: &[u8]) -> PyResult<Secret> {
 impl Core {
     #[new]
     #[pyo3(signature = (*, secret, address, tun_name, tun_mtu, tcp_listen, quic_listen, udp_listen, session_suite,
-                        pins, max_link_mtu, lanes, firewall_mark, router_id_text, events_limit))]
+                        repair, pins, max_link_mtu, lanes, firewall_mark, router_id_text, events_limit))]
     #[expect(clippy::too_many_arguments, reason = "all by keyword")]
     fn new(
         py: Python<'_>,
@@ -68,6 +68,7 @@ impl Core {
         quic_listen: Vec<(String, u16)>,
         udp_listen: Vec<(String, u16)>,
         session_suite: bool,
+        repair: bool,
         pins: Vec<Vec<u8>>,
         max_link_mtu: u16,
         lanes: usize,
@@ -89,6 +90,7 @@ impl Core {
             },
             max_packet: max_link_mtu,
             session_suite,
+            repair,
             pins: key_list(&pins)?,
             lanes,
             firewall_mark,

@@ -50,6 +50,7 @@ def launcher(settings: Settings, read_settings: Callable[[], Settings]) -> Calla
                 quic_port=None if settings.disable_quic else settings.quic_listen_port,
                 udp_port=None if settings.disable_udp else settings.udp_listen_port,
                 session_suite=ours,
+                repair=not settings.no_repair,
                 # Who speaks only Mycelium's suite can hold nobody to another.
                 pins=list(pins) if ours else [],
                 max_link_mtu=settings.max_link_mtu,

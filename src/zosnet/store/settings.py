@@ -108,6 +108,12 @@ class Settings:
         default=False,
         help="Speak only Mycelium's sessions, without forward secrecy, to all nodes. For comparisons.",
     )
+    no_repair: bool = option(
+        SWITCH,
+        "--no-repair",
+        default=False,
+        help="Don't spend up to a quarter more on `udp://` links that lose packets, to give these back.",
+    )
     peer_discovery_port: int = option(
         PORT,
         "--peer-discovery-port",

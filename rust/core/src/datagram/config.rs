@@ -204,6 +204,8 @@ pub enum Action {
         loss: f64,
         /// Share of the peer's datagrams that don't arrive here.
         loss_in: f64,
+        /// Whether what is sent is to be repaired ([`crate::repair`]).
+        repair: bool,
     },
     /// The link is no more.
     Down {

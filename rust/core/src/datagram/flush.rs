@@ -201,11 +201,13 @@ impl Link {
         if self.news && now - self.measured >= MEASURED {
             self.measured = now;
             self.news = false;
+            let loss = self.loss_out.share();
             actions.push_back(Action::Measured {
                 link: self.id,
                 rtt: self.rtt.smoothed(),
-                loss: self.loss_out.share(),
+                loss,
                 loss_in: self.loss_in.share(),
+                repair: self.lossy.update(loss, &self.rtt, now),
             });
         }
     }

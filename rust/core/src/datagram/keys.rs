@@ -210,6 +210,13 @@ impl LinkKeys {
         now_ms.saturating_sub(before) >= super::PING_MS
     }
 
+    /// So many more were sent, or received, over another link with the same ends: one path, of which both measure the loss.
+    #[inline]
+    pub fn count(&self, sent: u64, received: u64) {
+        self.shared.sent.fetch_add(sent, Relaxed);
+        self.shared.heard.fetch_add(received, Relaxed);
+    }
+
     /// A lane received so many authentic datagrams of this peer. Once a batch is enough.
     #[inline]
     pub fn heard(&self, datagrams: u64, now_ms: u64) {

@@ -13,6 +13,7 @@ use super::incoming::Incoming;
 use super::keys::{LinkKeys, Shared};
 use super::live::Live;
 use super::loss::Loss;
+use super::lossy::Lossy;
 use super::mtu::{self, Found, Mtu};
 use super::offer::Offer;
 use super::outgoing::Outgoing;
@@ -66,6 +67,7 @@ pub(super) struct Link {
     pub(super) rtt: Rtt,
     pub(super) loss_out: Loss,
     pub(super) loss_in: Loss,
+    pub(super) lossy: Lossy,
     pub(super) live: Live,
     pub(super) mtu: Mtu,
     pub(super) roam: Roam,
@@ -139,6 +141,7 @@ impl Link {
             rtt: Rtt::default(),
             loss_out: Loss::default(),
             loss_in: Loss::default(),
+            lossy: Lossy::default(),
             live: Live::new(now),
             mtu,
             roam: Roam::default(),

@@ -14,7 +14,7 @@
 //! | `dial` | handshakes that this end began |
 //! | `channel` | sealing and opening control frames, epoch after epoch |
 //! | `outgoing`, `incoming` | the ordered, reliable stream |
-//! | `rtt`, `loss`, `live`, `mtu`, `roam` | what is measured, and what follows from it |
+//! | `rtt`, `loss`, `lossy`, `live`, `mtu`, `roam` | what is measured, and what follows from it |
 //! | `link` | one link, made of these |
 //! | `due` | what is due, and when: links and handshakes |
 //! | [`keys`] | what lanes share |
@@ -38,6 +38,7 @@ pub mod keys;
 mod link;
 mod live;
 mod loss;
+mod lossy;
 mod mtu;
 pub(crate) mod noise;
 mod offer;
@@ -53,7 +54,7 @@ pub use cookie::Gate;
 pub use crypt::{Cipher, KEY, SHORT_TAG, TAG};
 pub use endpoint::Endpoint;
 pub use keys::{LinkKeys, MAX_LANES, OpenError, RELAY_HEADER, RELAY_OVERHEAD, RELAYED, Relayed, WrapError};
-pub use window::WINDOW;
+pub use window::{LANE_SHIFT, WINDOW};
 
 /// The types that [`Endpoint::receive`] takes.
 pub const TYPES: std::ops::RangeInclusive<u8> = wire::INITIATION..=wire::CONTROL;

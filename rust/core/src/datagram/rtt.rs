@@ -48,6 +48,11 @@ impl Rtt {
         self.smallest.get()
     }
 
+    /// The median of the last few, 0 before the first sample.
+    pub(super) fn lately(&self) -> f64 {
+        self.lately.median()
+    }
+
     /// How long to wait for an answer before asking again.
     pub(super) fn timeout(&self) -> f64 {
         self.smoothed
@@ -58,7 +63,7 @@ impl Rtt {
     pub(super) fn stall(&self) -> f64 {
         self.smoothed.map_or(3.0 * FIRST_RTO, |rtt| {
             let usual = 3.0 * rtt + 4.0 * self.variance;
-            patience(usual, MIN_STALL, self.smallest(), self.lately.median())
+            patience(usual, MIN_STALL, self.smallest(), self.lately())
         })
     }
 }

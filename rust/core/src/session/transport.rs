@@ -173,6 +173,13 @@ impl Transport {
         (sealed, self.opened.load(Relaxed))
     }
 
+    /// The counter that the next frame of a lane is sealed under.
+    #[must_use]
+    pub fn next(&self, lane: u8) -> u64 {
+        let sealed = self.counters.get(usize::from(lane));
+        u64::from(lane) << LANE_SHIFT | sealed.map_or(0, |counter| counter.0.load(Relaxed))
+    }
+
     /// A frame with so many bytes of entries is on its way. A keep-alive asks for no answer, and is no use.
     #[inline]
     pub fn note_sent(&self, entries: usize, now: f64) {
@@ -260,6 +267,12 @@ impl Transport {
         Ok(())
     }
 
+    /// A frame of the peer was given back by others that are authentic. False: it came already, or is too old.
+    #[must_use]
+    pub fn recover(&self, counter: u64) -> bool {
+        !self.is_dead() && self.windows.accept(counter)
+    }
+
     /// Open a whole frame in place; its entries. The replay window moves only for what is authentic.
     ///
     /// # Errors
@@ -270,7 +283,7 @@ impl Transport {
             return Err(OpenError::Dead);
         }
         let (header, sealed) = frame.split_first_chunk_mut::<HEADER>().ok_or(OpenError::Short)?;
-        let counter = counter_of(header);
+        let counter = counter_in(header);
         if !self.windows.has_lane_of(counter) {
             return Err(OpenError::Forged);
         }
@@ -292,13 +305,20 @@ impl Transport {
     pub fn reopen<'a>(&self, frame: &'a mut [u8]) -> Result<&'a mut [u8], OpenError> {
         let (header, sealed) = frame.split_first_chunk_mut::<HEADER>().ok_or(OpenError::Short)?;
         self.sealing
-            .open(nonce(counter_of(header)), header, sealed)
+            .open(nonce(counter_in(header)), header, sealed)
             .ok_or(OpenError::Forged)
     }
 }
 
+/// The counter of a frame, its lane in the first byte.
 #[inline]
-fn counter_of(header: &[u8; HEADER]) -> u64 {
+#[must_use]
+pub fn counter_of(frame: &[u8]) -> Option<u64> {
+    frame.first_chunk().map(counter_in)
+}
+
+#[inline]
+fn counter_in(header: &[u8; HEADER]) -> u64 {
     let mut counter = [0; 8];
     counter.copy_from_slice(&header[8..]);
     u64::from_be_bytes(counter)

@@ -72,6 +72,8 @@ pub enum EntryKind {
     },
     /// The peer forgets these keys.
     Close,
+    /// What gives lost frames back ([`crate::repair`]).
+    Repair,
     /// Something of a later version.
     Other(u8),
 }
@@ -86,6 +88,7 @@ impl EntryKind {
             Self::Fragment => 4,
             Self::Close => 5,
             Self::Compact { .. } => 6,
+            Self::Repair => 7,
             Self::Other(code) => code,
         }
     }
@@ -99,6 +102,7 @@ impl EntryKind {
             4 => Self::Fragment,
             5 => Self::Close,
             6 => Self::Compact { partial },
+            7 => Self::Repair,
             code => Self::Other(code),
         }
     }

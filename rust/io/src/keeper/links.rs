@@ -182,11 +182,13 @@ impl Links {
                     rtt,
                     loss,
                     loss_in,
+                    repair,
                 } => {
                     if let Some(Link { state, .. }) = self.links.get(&link) {
                         let loss = loss.max(loss_in);
                         if let Some(udp) = &state.datagram {
                             udp.set_loss(loss);
+                            udp.set_repaired(repair && self.shared.repair);
                         }
                         self.shared
                             .events

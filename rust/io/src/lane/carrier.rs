@@ -11,7 +11,7 @@ use zosnet_core::hash::Seeded;
 use crate::counters::Counter;
 use crate::events::Event;
 use crate::handoff::LinkId;
-use crate::link::{ByNumber, Home, LinkState, Links, bump};
+use crate::link::{ByNumber, DatagramLink, Home, LinkState, Links, bump};
 use crate::outqueue::Pool;
 use crate::shared::{Shared, ToLane};
 use crate::sys::{self, Epoll};
@@ -37,6 +37,8 @@ pub struct Carrier {
     pub known: Arc<Links>,
     /// Datagram links among them, by remote end and by the index in relayed packets.
     by_remote: HashMap<SocketAddr, Arc<LinkState>, Seeded>,
+    /// Those with the same ends as the link with this number.
+    twins: ByNumber<Vec<Arc<LinkState>>>,
     by_index: ByNumber<Arc<LinkState>>,
     /// The one that was asked for last.
     latest_remote: Option<(SocketAddr, Arc<LinkState>)>,
@@ -64,6 +66,7 @@ impl Carrier {
             timer: f64::INFINITY,
             events: Vec::new(),
             by_remote: HashMap::with_hasher(Seeded::new(seed)),
+            twins: ByNumber::default(),
             by_index: ByNumber::default(),
             latest_remote: None,
             for_datagrams: Vec::new(),
@@ -98,15 +101,39 @@ impl Carrier {
             let datagram =
                 |state: &Arc<LinkState>| Some((state.datagram.as_ref()?.keys(), Arc::clone(state)));
             self.latest_remote = None;
-            self.by_remote.clear();
-            let datagrams = self.known.values().filter(|state| state.datagram.is_some());
-            self.by_remote
-                .extend(datagrams.map(|state| (state.remote(), Arc::clone(state))));
+            self.find_remotes();
             self.by_index = (self.known.values())
                 .filter_map(datagram)
                 .map(|(keys, state)| (keys.local_index(), state))
                 .collect();
         }
+    }
+
+    /// Which datagram link each remote end stands for, and which others have the same ends: two nodes that dial each other
+    /// have two links, and nothing in a session frame tells which one it took.
+    fn find_remotes(&mut self) {
+        self.by_remote.clear();
+        self.twins.clear();
+        let mut by_remote: HashMap<SocketAddr, Vec<&Arc<LinkState>>> = HashMap::new();
+        for state in self.known.values().filter(|state| state.datagram.is_some()) {
+            by_remote.entry(state.remote()).or_default().push(state);
+        }
+        for (remote, links) in by_remote {
+            if let [.., last] = links[..] {
+                self.by_remote.insert(remote, Arc::clone(last));
+            }
+            for state in links.iter().filter(|_| links.len() > 1) {
+                let others = links.iter().filter(|other| !Arc::ptr_eq(other, state));
+                self.twins
+                    .insert(state.up.link, others.copied().cloned().collect());
+            }
+        }
+    }
+
+    /// Datagram links with the same ends as this one. They are one path: both ends count what goes over it for all of them.
+    pub fn twins(&self, link: LinkId) -> impl Iterator<Item = &DatagramLink> {
+        let twins = self.twins.get(&link).into_iter().flatten();
+        twins.filter_map(|state| state.datagram.as_ref())
     }
 
     /// The datagram link with this remote end.

@@ -90,6 +90,9 @@ impl Lane {
             if let Some(udp) = &state.datagram {
                 udp.heard(authentic, self.carrier.now);
             }
+            for twin in self.carrier.twins(state.up.link) {
+                twin.count(0, authentic);
+            }
             state.figures.rx_packets.fetch_add(authentic, Relaxed);
             let bytes = (message.end - message.start) as u64;
             state.figures.rx_bytes.fetch_add(bytes, Relaxed);
@@ -176,15 +179,20 @@ impl Lane {
             self.carrier.dropped(DropReason::NoSession, 1);
             return false;
         };
+        let counter = session::counter_of(frame).unwrap_or_default();
         match inbound.transport.open(frame) {
             Ok(plaintext) => {
                 let length = plaintext.len();
+                self.repair.keep(index, counter, plaintext);
                 inbound.transport.note_heard(length, self.carrier.now);
                 if !inbound.heard.load(Relaxed) && !inbound.heard.swap(true, Ordering::Relaxed) {
                     self.tell_keeper(ToKeeper::Heard(index));
                 }
                 let start = range.start + HEADER;
-                self.entries_in(buffer, start..start + length, &inbound, arrival);
+                let repair = self.entries_in(buffer, start..start + length, &inbound, arrival);
+                if let Some(body) = repair {
+                    self.repair_in(buffer, body, counter, &inbound, arrival);
+                }
                 true
             }
             Err(error) => {
@@ -194,14 +202,15 @@ impl Lane {
         }
     }
 
-    /// What is in an opened frame.
-    fn entries_in(
+    /// What is in an opened frame. The body of a repair comes back.
+    pub(super) fn entries_in(
         &mut self,
         buffer: &mut [u8],
         range: Range<usize>,
         inbound: &Arc<Inbound>,
         arrival: Arrival,
-    ) {
+    ) -> Option<Range<usize>> {
+        let mut repair = None;
         let mut list = std::mem::take(&mut self.entry_list);
         let plaintext = buffer.get(range.clone()).unwrap_or_default();
         list.extend(
@@ -237,6 +246,7 @@ impl Lane {
                     }
                 }
                 EntryKind::Padding => {}
+                EntryKind::Repair => repair = Some(at),
                 other => {
                     let body = buffer.get(at).unwrap_or_default().to_vec();
                     let (index, link) = (inbound.transport.local_index(), arrival.link);
@@ -245,6 +255,7 @@ impl Lane {
             }
         }
         self.entry_list = list;
+        repair
     }
 
     /// An IP packet out of a frame: checked, and kept for the TUN.

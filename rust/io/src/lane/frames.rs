@@ -19,6 +19,7 @@ use zosnet_core::fragments;
 use zosnet_core::icmp::Problem;
 use zosnet_core::ipv6;
 use zosnet_core::offload::{Checksums, Gso, VirtioNetHdr, split_as};
+use zosnet_core::repair;
 use zosnet_core::session::compact::{COMPACT, compact};
 use zosnet_core::session::{self, ENTRY_HEADER, EntryKind, HEADER, OVERHEAD, TAG, Transport};
 
@@ -152,8 +153,36 @@ impl Lane {
         self.refuse(Problem::TooBig { mtu }, packet);
     }
 
-    /// Seal one frame of `length` bytes of entries, and queue it. False: dropped, and counted.
+    /// Seal one frame of `length` bytes of entries, and queue it; over a lossy link what follows can give it back.
+    /// False: dropped, and counted.
     pub(super) fn emit(
+        &mut self,
+        transport: &Arc<Transport>,
+        road: &Road,
+        class: u8,
+        length: usize,
+        entries: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        if !road.is_repaired() || length + repair::OVERHEAD > road.room() {
+            return self.emit_once(transport, road, class, length, entries);
+        }
+        let counter = transport.next(self.number as u8);
+        let mut copy = self.repair.spare();
+        let sent = self.emit_once(transport, road, class, length, |bytes| {
+            let at = bytes.len();
+            entries(bytes);
+            copy.extend_from_slice(bytes.get(at..).unwrap_or_default());
+        });
+        // What a full link dropped was never sealed.
+        if sent && transport.next(self.number as u8) != counter {
+            self.protect(transport, road, class, counter, &copy);
+        }
+        self.repair.give_back(copy);
+        sent
+    }
+
+    /// The same without anything that gives it back.
+    pub(super) fn emit_once(
         &mut self,
         transport: &Arc<Transport>,
         road: &Road,
@@ -272,6 +301,9 @@ impl Lane {
         else {
             return;
         };
+        for twin in self.carrier.twins(state.up.link) {
+            twin.count(sent.datagrams, 0);
+        }
         if udp.sent(sent.datagrams, self.carrier.now) {
             let _ = self.shared.keeper.post(ToKeeper::Watch);
         }

@@ -11,6 +11,7 @@
 //! | [`port`], [`datagrams`] | the UDP port; from it to the TUN, to other links |
 //! | [`frames`] | session frames to links |
 //! | [`sharing`] | frames of several packets |
+//! | [`repair`] | frames that lossy links swallow, given back |
 //! | [`relay`] | data packets of others to datagram links |
 //! | [`receive`] | from links to the TUN, to other links, to Python |
 //! | [`transmit`] | from the TUN to links |
@@ -32,6 +33,7 @@ mod pace;
 mod port;
 mod receive;
 mod relay;
+mod repair;
 mod road;
 mod sessions;
 mod sharing;
@@ -67,6 +69,7 @@ use door::Door;
 use pace::Pace;
 use port::Port;
 use relay::Relay;
+use repair::Repair;
 use road::Latest;
 use sessions::Sessions;
 use sharing::OpenFrame;
@@ -97,6 +100,7 @@ pub struct Lane {
     /// Memory for the entries of one frame.
     entry_list: Vec<(EntryKind, Range<usize>)>,
     fragments: Fragments,
+    repair: Repair,
     errors: Allowance,
     /// Handshakes of links from remote ends that no link leads to.
     knocks: Allowance,
@@ -173,6 +177,7 @@ impl Lane {
             spare_entries: Vec::new(),
             entry_list: Vec::new(),
             fragments: Fragments::new(),
+            repair: Repair::default(),
             errors: Allowance::default(),
             hints: Allowance::default(),
             knocks: Allowance::default(),
@@ -312,6 +317,7 @@ impl Lane {
         self.carrier.timer = f64::INFINITY;
         self.connecting_tick();
         self.expire_waiting();
+        self.repair_tick();
         for packets in self.carrier.tick() {
             self.reroute(packets);
         }

@@ -158,10 +158,16 @@ impl Lane {
     ) {
         self.close_frame();
         let header = session::entry_header(kind, body.len());
-        let sent = self.emit(transport, road, class, ENTRY_HEADER + 1 + body.len(), |bytes| {
+        let length = ENTRY_HEADER + 1 + body.len();
+        let entry = |bytes: &mut Vec<u8>| {
             bytes.extend_from_slice(&header);
             bytes.extend_from_slice(body);
-        });
+        };
+        // Nothing repairs a repair.
+        let sent = match kind {
+            EntryKind::Repair => self.emit_once(transport, road, class, length, entry),
+            _ => self.emit(transport, road, class, length, entry),
+        };
         if sent {
             self.count(Counter::Sealed, 1);
         }

@@ -13,7 +13,7 @@ use zosnet_core::session::{ENTRY_HEADER, OVERHEAD, RESERVED_IID};
 
 use crate::handoff::LinkId;
 use crate::keeper::ToKeeper;
-use crate::link::LinkState;
+use crate::link::{DatagramLink, LinkState};
 use crate::peers::{FRAME_RELAYED, Peer};
 
 use super::Lane;
@@ -61,6 +61,15 @@ impl Road {
     /// Whether it ends at the node's own stream, where frames are long and segments share them.
     pub(super) fn is_long(&self) -> bool {
         self.longest == LONG_FRAME
+    }
+
+    /// Whether what goes over it is followed by repairs: where it ends at the next node, which alone can use them.
+    #[inline]
+    pub(super) fn is_repaired(&self) -> bool {
+        match &self.kind {
+            Kind::Direct(state, ..) => state.datagram.as_ref().is_some_and(DatagramLink::is_repaired),
+            Kind::Relayed(..) | Kind::Wrapped => false,
+        }
     }
 
     /// The header of a data packet on this road; its length is still to be filled in.

@@ -62,6 +62,8 @@ pub struct Config {
     pub max_packet: u16,
     /// Whether to speak the session suite `zosnet`.
     pub session_suite: bool,
+    /// Whether to repair what lossy `udp://` links swallow.
+    pub repair: bool,
     /// Keys of nodes that are held to it.
     pub pins: Vec<[u8; 32]>,
     /// Lanes; at least one.

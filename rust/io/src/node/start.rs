@@ -32,6 +32,7 @@ impl Node {
             lanes,
             config.events_limit,
             config.session_suite,
+            config.repair,
         )?);
         let listeners = tcp::listen(&config.tcp_listen, mark).map_err(StartError::Tcp)?;
         let tcp = listeners

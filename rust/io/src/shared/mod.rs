@@ -62,6 +62,8 @@ pub struct Shared {
     pub counters: Vec<Counters>,
     /// Whether this node speaks the suite `zosnet`.
     pub suite: bool,
+    /// Whether it repairs what lossy links swallow.
+    pub repair: bool,
     /// Sessions, for all threads.
     pub peers: Peers,
     /// What waits for the keeper.
@@ -100,6 +102,7 @@ impl Shared {
         lanes: usize,
         events_limit: usize,
         suite: bool,
+        repair: bool,
     ) -> io::Result<Self> {
         let mut seed = [0; 8];
         sys::random(&mut seed)?;
@@ -121,6 +124,7 @@ impl Shared {
             inboxes: (0..lanes).map(|_| Inbox::new()).collect::<io::Result<_>>()?,
             counters: (0..lanes).map(|_| Counters::default()).collect(),
             suite,
+            repair,
             peers: Peers::default(),
             keeper: Queue::new()?,
             keeper_counters: Mutex::default(),

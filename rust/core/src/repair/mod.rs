@@ -1,0 +1,34 @@
+//! Repair of frames that a lossy link swallowed: two sums over a group of frames follow it, and give back what is missing.
+//!
+//! ```text
+//! repair: counter of the first frame, below its lane (7) | frames (1) | which sum (1) | sum
+//! symbol: length (2) | the frame's entries | zeros, as many as the longest of the group needs
+//! ```
+//! Sums 0 and 1 of the symbols S[0] … S[n-1] are Σ S[i] and Σ 2^(n-1-i) S[i] in GF(2^8), polynomial 0x11d: those of RAID 6
+//! (Anvin, "The mathematics of RAID-6"), the second by Horner's rule. One missing frame comes out of either, two out of
+//! both. The code is systematic: what arrives is used at once, and whoever doesn't know repairs skips them.
+//!
+//! [`Group`] is the sending end, [`Mender`] the receiving one. When it is worth it, `datagram`'s links tell.
+
+mod field;
+mod group;
+mod mender;
+
+pub use group::Group;
+pub use mender::{Malformed, Mender};
+
+use crate::datagram::window::LANE_SHIFT;
+
+/// Frames of a group at most. One in a hundred lost, the loss of a frame that no sum gives back is one in eight thousand.
+pub const FRAMES: usize = 16;
+/// What is in front of a sum.
+const HEADER: usize = 9;
+/// The length of a frame, in front of its symbol.
+const LENGTH: usize = 2;
+/// Bytes of entries that a repair is longer than the longest frame of its group, its entry header included.
+pub const OVERHEAD: usize = 3 + HEADER + LENGTH;
+
+/// The part of a counter that is sent.
+const fn below_lane(counter: u64) -> u64 {
+    counter & ((1 << LANE_SHIFT) - 1)
+}

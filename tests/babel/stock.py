@@ -72,7 +72,9 @@ class StockSpeaker:
 
     # the surface that the world drives
 
-    def neighbour_up(self, peer: int, static_cost: int, now: float) -> None:
+    def neighbour_up(
+        self, peer: int, static_cost: int, now: float, *, kind: str = "", place: str = ""
+    ) -> None:
         self.now = now
         if self.started is None:
             self.started = now
@@ -99,6 +101,9 @@ class StockSpeaker:
                         held.remove(route)
 
     def neighbour_stalled(self, peer: int, now: float) -> None:
+        pass
+
+    def neighbour_busy(self, peer: int, busy: bool, now: float) -> None:
         pass
 
     def neighbour_measured(self, peer: int, rtt: float | None, loss: float | None, now: float) -> None:

@@ -12,11 +12,18 @@ STATIC_COST = 10
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """A link that there can be: its ends, and its delay in one direction in seconds."""
+    """A link that there can be: its ends, and its delay in one direction in seconds.
+
+    Two ends may have several. Those of one `place`, such as an IP address, share a path; `number` tells apart
+    those that are alike.
+    """
 
     a: int
     b: int
     delay: float = 0.001
+    kind: str = ""
+    place: str = ""
+    number: int = 0
 
     @property
     def cost(self) -> int:

@@ -101,7 +101,7 @@ class World:
         for name in (wiring.a, wiring.b):
             node = self.nodes[name]
             node.wires[wire.peer] = wire
-            node.routing.neighbour_up(wire.peer, STATIC_COST, self.now)
+            node.routing.neighbour_up(wire.peer, STATIC_COST, self.now, kind=wiring.kind, place=wiring.place)
             self._drive(node)
 
     def cut(self, wiring: Wiring) -> None:
@@ -118,12 +118,13 @@ class World:
                 self.changed.update(node.forwarded_over(wire.peer))
                 self._drive(node)
 
-    def silence(self, wiring: Wiring) -> None:
-        """Let a link deliver nothing any more; what is sent waits. The data planes notice after 0.1 s."""
+    def silence(self, wiring: Wiring, *, noticed: bool = True) -> None:
+        """Let a link deliver nothing any more; what is sent waits. Data planes notice after 0.1 s."""
         wire = self.wires.get(wiring)
         if wire is not None and not wire.silent:
             wire.silent = True
-            self.at(self.now + STALL_NOTICED, lambda: self._notice(wire))
+            if noticed:
+                self.at(self.now + STALL_NOTICED, lambda: self._notice(wire))
 
     def restore(self, wiring: Wiring) -> None:
         """Let a silent link deliver again, first what waited. A link that is down comes up."""
@@ -138,6 +139,17 @@ class World:
             for name in (wiring.a, wiring.b):
                 self.nodes[name].routing.neighbour_resumed(wire.peer, self.now)
                 self._drive(self.nodes[name])
+
+    def busy(self, wiring: Wiring, busy: bool = True) -> None:
+        """Let traffic flow over a link, or no longer. Silence is noticed then, if it wasn't before."""
+        wire = self.wires.get(wiring)
+        if wire is None:
+            return
+        for name in (wiring.a, wiring.b):
+            self.nodes[name].routing.neighbour_busy(wire.peer, busy, self.now)
+            self._drive(self.nodes[name])
+        if busy and wire.silent:
+            self.at(self.now + STALL_NOTICED, lambda: self._notice(wire))
 
     def measure(self, wiring: Wiring, rtt: float | None = None, loss: float | None = 0.0) -> None:
         """Let the data planes of both ends find this out about a link; its true round trip by default."""
@@ -178,6 +190,10 @@ class World:
     def next_hops(self, name: int, prefix: Prefix) -> list[int]:
         """The nodes to which `name` may forward now: next hop and backup, if their links are up."""
         return self.nodes[name].next_hops(prefix)
+
+    def ways(self, name: int, destination: int) -> list[Wiring]:
+        """The links over which `name` may forward now to `destination`, the backup last, if they are up."""
+        return [wire.wiring for wire in self.nodes[name].ways(self.nodes[destination].own)]
 
     def path(self, source: int, destination: int) -> list[int]:
         """The nodes that a packet visits now, both ends included; it ends early where there is no way on.

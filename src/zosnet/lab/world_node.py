@@ -20,10 +20,13 @@ __all__ = ["Maker", "Routing", "WorldNode", "speaker"]
 class Routing(Protocol):
     """What the world needs of a node: `Speaker`'s surface, so that others can play along."""
 
-    def neighbour_up(self, peer: int, static_cost: int, now: float) -> None: ...
+    def neighbour_up(
+        self, peer: int, static_cost: int, now: float, *, kind: str = "", place: str = ""
+    ) -> None: ...
     def neighbour_down(self, peer: int, now: float) -> None: ...
     def neighbour_stalled(self, peer: int, now: float) -> None: ...
     def neighbour_resumed(self, peer: int, now: float) -> None: ...
+    def neighbour_busy(self, peer: int, busy: bool, now: float) -> None: ...
     def neighbour_measured(self, peer: int, rtt: float | None, loss: float | None, now: float) -> None: ...
     def receive(self, peer: int, tlv: Tlv, now: float, rtt: float | None = None) -> None: ...
     def route_needed(self, destination: int, now: float) -> None: ...
@@ -56,20 +59,18 @@ class WorldNode:
         self.sent = 0
         self.wake_at: float | None = None
 
+    def ways(self, prefix: Prefix) -> list[Wire]:
+        """The links over which it may forward now, the backup last, if they are up."""
+        peers = self.fib.get(prefix, ())
+        return [self.wires[peer] for peer in peers if peer is not None and peer in self.wires]
+
     def next_hops(self, prefix: Prefix) -> list[int]:
         """The nodes to which it may forward now: next hop and backup, if their links are up."""
-        peers = self.fib.get(prefix, ())
-        return [
-            self.wires[peer].other(self.name) for peer in peers if peer is not None and peer in self.wires
-        ]
+        return [wire.other(self.name) for wire in self.ways(prefix)]
 
     def next_hop(self, prefix: Prefix) -> int | None:
         """The node to which it forwards now: over the backup where the other link is silent."""
-        for peer in self.fib.get(prefix, ()):
-            wire = self.wires.get(peer) if peer is not None else None
-            if wire is not None and not wire.silent:
-                return wire.other(self.name)
-        return None
+        return next((wire.other(self.name) for wire in self.ways(prefix) if not wire.silent), None)
 
     def forwarded_over(self, peer: int) -> list[Prefix]:
         """The prefixes for which a link is the next hop or the backup."""

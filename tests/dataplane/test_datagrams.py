@@ -80,7 +80,7 @@ def test_between_two_nodes_nothing_but_counters_changes(station: Make) -> None:
 
 
 def test_links_with_the_same_ends_are_one_path_and_lose_nothing(station: Make) -> None:
-    """Who dials each other has two. Nothing in a frame tells which one it took: both ends count it for both."""
+    """Who dials each other has two. No frame tells which one it took: both ends count it for both."""
     one, other = (station(seed, udp=True, session_suite=True) for seed in (1, 2))
     (there, _), (back, _) = join(one, other, "udp"), join(other, one, "udp")
     one.route(other, there, ours=True)

@@ -112,7 +112,7 @@ class Settings:
         SWITCH,
         "--no-repair",
         default=False,
-        help="Don't spend up to a quarter more on `udp://` links that lose packets, to give these back.",
+        help="Don't send an eighth to a half more over `udp://` links that lose packets, to give these back.",
     )
     peer_discovery_port: int = option(
         PORT,

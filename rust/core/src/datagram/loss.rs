@@ -8,6 +8,10 @@ const LOOKS: f64 = 32.0;
 /// Datagrams that arrived before the first look, as it were: the first one lost is no disaster.
 const TRUST: f64 = 256.0;
 
+/// The share of datagrams by which the receiver may be ahead of what was sent. It is more for a moment where the ends don't
+/// see two links come or go at once, and must not hide for long what is lost later.
+const AHEAD: f64 = 0.1;
+
 /// Share of datagrams lost, over the last looks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Loss {
@@ -44,7 +48,8 @@ impl Loss {
         }
         let kept = 1.0 - 1.0 / LOOKS;
         self.weight = self.weight * kept + more as f64;
-        self.lost = self.lost * kept + more as f64 - arrived as f64;
+        let lost = self.lost * kept + more as f64 - arrived as f64;
+        self.lost = lost.max(-AHEAD * self.weight);
         (self.sent, self.received) = (sent, received);
     }
 
@@ -92,6 +97,17 @@ mod tests {
                 loss.share()
             );
         }
+    }
+
+    #[test]
+    fn a_receiver_that_is_far_ahead_hides_little() {
+        let mut loss = Loss::default();
+        loss.update(0, 0);
+        loss.update(1000, 50_000);
+        for look in 2..60 {
+            loss.update(look * 1000, 49_000 + look * 950);
+        }
+        assert!(loss.share() > 0.02, "{}", loss.share());
     }
 
     #[test]

@@ -51,7 +51,8 @@ pub(super) fn add(sum: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     if sum.len() < at + bytes.len() {
         sum.resize(at + bytes.len(), 0);
     }
-    for (to, from) in sum.iter_mut().skip(at).zip(bytes) {
+    let place = sum.get_mut(at..).unwrap_or_default();
+    for (to, from) in place.iter_mut().zip(bytes) {
         *to ^= from;
     }
 }

@@ -49,7 +49,9 @@ impl Mender {
 
     /// A frame was opened; `counter` is the whole of it.
     pub fn keep(&mut self, counter: u64, entries: &[u8]) {
-        if let Some(place) = self.kept.get_mut((counter % KEPT) as usize) {
+        let place = self.kept.get_mut((counter % KEPT) as usize);
+        // One that was late doesn't take the place of a newer one.
+        if let Some(place) = place.filter(|place| place.as_ref().is_none_or(|(known, _)| *known < counter)) {
             let mut bytes = place.take().map(|(_, bytes)| bytes).unwrap_or_default();
             bytes.clear();
             bytes.extend_from_slice(entries);
@@ -93,25 +95,34 @@ impl Mender {
         }
         self.last = last;
         self.heard = now;
-        Ok(self.solve())
+        let found = self.solve().unwrap_or_else(|Malformed| {
+            // It would be as useless the next time.
+            self.last = Last::default();
+            Vec::new()
+        });
+        // The second sum says nothing new.
+        for (counter, entries) in &found {
+            self.keep(*counter, entries);
+        }
+        Ok(found)
     }
 
-    fn solve(&mut self) -> Vec<(u64, Vec<u8>)> {
+    fn solve(&self) -> Result<Vec<(u64, Vec<u8>)>, Malformed> {
         let Last { first, frames, sums } = &self.last;
         let missing: Vec<u64> = (0..*frames)
             .filter(|at| self.kept(first + at).is_none())
             .collect();
         let first = *first;
         let symbols: Vec<(u64, Vec<u8>)> = match (&missing[..], sums) {
-            ([one], [Some(plain), _]) => vec![(*one, self.without(plain, false))],
+            ([one], [Some(plain), _]) => vec![(*one, self.without(plain, false)?)],
             ([one], [_, Some(weighted)]) => {
-                let mut symbol = self.without(weighted, true);
+                let mut symbol = self.without(weighted, true)?;
                 scale(&mut symbol, inverse(self.weight(*one)));
                 vec![(*one, symbol)]
             }
             ([one, two], [Some(plain), Some(weighted)]) => {
                 // plain = A + B, weighted = a A + b B, so A = (weighted + b plain) / (a + b).
-                let (plain, mut other) = (self.without(plain, false), self.without(weighted, true));
+                let (plain, mut other) = (self.without(plain, false)?, self.without(weighted, true)?);
                 let (a, b) = (self.weight(*one), self.weight(*two));
                 let mut scaled = plain.clone();
                 scale(&mut scaled, b);
@@ -121,7 +132,7 @@ impl Mender {
                 add(&mut rest, 0, &other);
                 vec![(*one, other), (*two, rest)]
             }
-            _ => return Vec::new(),
+            _ => return Ok(Vec::new()),
         };
         let entries = |symbol: &[u8]| {
             let (length, bytes) = symbol.split_first_chunk::<LENGTH>()?;
@@ -131,13 +142,8 @@ impl Mender {
         };
         let found = symbols
             .iter()
-            .filter_map(|(at, symbol)| Some((first + at, entries(symbol)?)));
-        let found: Vec<_> = found.collect();
-        // The second sum says nothing new.
-        for (counter, entries) in &found {
-            self.keep(*counter, entries);
-        }
-        found
+            .map(|(at, symbol)| Some((first + at, entries(symbol)?)));
+        found.collect::<Option<_>>().ok_or(Malformed)
     }
 
     /// What the second sum multiplies the frame at this place by.
@@ -145,22 +151,25 @@ impl Mender {
         power((self.last.frames - 1 - at) as usize)
     }
 
-    /// A sum without the frames that came.
-    fn without(&self, sum: &[u8], weighted: bool) -> Vec<u8> {
+    /// A sum without the frames that came, none of which is longer.
+    fn without(&self, sum: &[u8], weighted: bool) -> Result<Vec<u8>, Malformed> {
+        let came = |at| self.kept(self.last.first + at);
+        let mut lengths = (0..self.last.frames).filter_map(came).map(<[u8]>::len);
+        if lengths.any(|length| length + LENGTH > sum.len()) {
+            return Err(Malformed);
+        }
         let mut known = vec![0; sum.len()];
         for at in 0..self.last.frames {
             if weighted {
                 double(&mut known);
             }
-            if let Some(entries) = self.kept(self.last.first + at) {
+            if let Some(entries) = came(at) {
                 add(&mut known, 0, &(entries.len() as u16).to_be_bytes());
                 add(&mut known, LENGTH, entries);
             }
         }
-        // A frame longer than the sum isn't of this group: what comes out is none then, and is thrown away by its length.
-        known.truncate(sum.len());
         add(&mut known, 0, sum);
-        known
+        Ok(known)
     }
 }
 
@@ -182,7 +191,7 @@ mod tests {
     }
 
     fn frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
-        proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..80), 1..=FRAMES)
+        proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..80), 1..=FRAMES)
     }
 
     proptest! {

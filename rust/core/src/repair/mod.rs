@@ -18,6 +18,7 @@ pub use group::Group;
 pub use mender::{Malformed, Mender};
 
 use crate::datagram::window::LANE_SHIFT;
+use crate::session::ENTRY_HEADER;
 
 /// Frames of a group at most. One in a hundred lost, the loss of a frame that no sum gives back is one in eight thousand.
 pub const FRAMES: usize = 16;
@@ -26,7 +27,9 @@ const HEADER: usize = 9;
 /// The length of a frame, in front of its symbol.
 const LENGTH: usize = 2;
 /// Bytes of entries that a repair is longer than the longest frame of its group, its entry header included.
-pub const OVERHEAD: usize = 3 + HEADER + LENGTH;
+pub const OVERHEAD: usize = ENTRY_HEADER + 1 + HEADER + LENGTH;
+/// Bytes of entries of a frame that can be repaired, at most: an entry has 14 bits for the length of its body and its kind.
+pub const LONGEST: usize = (1 << 14) - 1 - (OVERHEAD - ENTRY_HEADER);
 
 /// The part of a counter that is sent.
 const fn below_lane(counter: u64) -> u64 {

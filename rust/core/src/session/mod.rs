@@ -43,9 +43,9 @@ pub use action::{Action, Status};
 pub use config::{Config, From, Limits};
 pub use keeper::Keeper;
 pub use mac::Gate;
-pub use transport::{OpenError, SealError, Transport, counter_of};
+pub use transport::{KEEP_ALIVE, OpenError, SealError, Transport, counter_of};
 pub use wire::{
     COOKIE, ENTRY_HEADER, Entries, EntryHeader, EntryKind, HEADER, Handshake, INITIATION, Initiation,
     MAX_LANES, OVERHEAD, Offer, RESERVED_IID, RESPONSE, Response, TAG, TRANSPORT, UNKNOWN, VERSION, decode,
-    entry_header, receiver_index, unknown_frame,
+    entry_header, is_repair, receiver_index, unknown_frame,
 };

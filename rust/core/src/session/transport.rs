@@ -13,7 +13,7 @@ use crate::datagram::crypt::{Cipher, KEY, Secret, derive};
 use crate::datagram::window::{LANE_SHIFT, Windows};
 
 /// Bytes of entries of a frame that says nothing but that its sender is there: at most an empty padding entry.
-const KEEP_ALIVE: usize = ENTRY_HEADER + 1;
+pub const KEEP_ALIVE: usize = ENTRY_HEADER + 1;
 
 /// Why a frame can't be sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -182,6 +182,13 @@ impl Iterator for Entries<'_> {
     }
 }
 
+/// Whether an opened frame is a repair. It says nothing that its frames didn't, so it asks for no answer.
+#[inline]
+#[must_use]
+pub fn is_repair(entries: &[u8]) -> bool {
+    matches!(entries, [first, _, kind, ..] if first & 0x40 != 0 && *kind == EntryKind::Repair.code())
+}
+
 /// The receiver index of a transport frame, or of a relayed packet of a link.
 #[inline]
 #[must_use]

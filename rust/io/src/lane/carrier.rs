@@ -114,15 +114,16 @@ impl Carrier {
     fn find_remotes(&mut self) {
         self.by_remote.clear();
         self.twins.clear();
-        let mut by_remote: HashMap<SocketAddr, Vec<&Arc<LinkState>>> = HashMap::new();
-        for state in self.known.values().filter(|state| state.datagram.is_some()) {
-            by_remote.entry(state.remote()).or_default().push(state);
+        // Of one node: it may have few links, while anybody may make many keys.
+        let mut by_ends: HashMap<(SocketAddr, [u8; 32]), Vec<&Arc<LinkState>>> = HashMap::new();
+        for state in self.known.values() {
+            let Some(udp) = &state.datagram else { continue };
+            let remote = state.remote();
+            self.by_remote.insert(remote, Arc::clone(state));
+            by_ends.entry((remote, udp.peer)).or_default().push(state);
         }
-        for (remote, links) in by_remote {
-            if let [.., last] = links[..] {
-                self.by_remote.insert(remote, Arc::clone(last));
-            }
-            for state in links.iter().filter(|_| links.len() > 1) {
+        for links in by_ends.into_values().filter(|links| links.len() > 1) {
+            for state in &links {
                 let others = links.iter().filter(|other| !Arc::ptr_eq(other, state));
                 self.twins
                     .insert(state.up.link, others.copied().cloned().collect());

@@ -183,8 +183,12 @@ impl Lane {
         match inbound.transport.open(frame) {
             Ok(plaintext) => {
                 let length = plaintext.len();
-                self.repair.keep(index, counter, plaintext);
-                inbound.transport.note_heard(length, self.carrier.now);
+                let says = if session::is_repair(plaintext) { 0 } else { length };
+                inbound.transport.note_heard(says, self.carrier.now);
+                // What came through relays, or in a stream, isn't repaired.
+                if arrival.hop_limit.is_none() {
+                    self.repair.keep(index, counter, plaintext);
+                }
                 if !inbound.heard.load(Relaxed) && !inbound.heard.swap(true, Ordering::Relaxed) {
                     self.tell_keeper(ToKeeper::Heard(index));
                 }

@@ -19,7 +19,6 @@ use zosnet_core::fragments;
 use zosnet_core::icmp::Problem;
 use zosnet_core::ipv6;
 use zosnet_core::offload::{Checksums, Gso, VirtioNetHdr, split_as};
-use zosnet_core::repair;
 use zosnet_core::session::compact::{COMPACT, compact};
 use zosnet_core::session::{self, ENTRY_HEADER, EntryKind, HEADER, OVERHEAD, TAG, Transport};
 
@@ -163,7 +162,13 @@ impl Lane {
         length: usize,
         entries: impl FnOnce(&mut Vec<u8>),
     ) -> bool {
-        if !road.is_repaired() || length + repair::OVERHEAD > road.room() {
+        transport.note_sent(length, self.carrier.now);
+        if !road.is_repaired() || length <= session::KEEP_ALIVE {
+            return self.emit_once(transport, road, class, length, entries);
+        }
+        if length > road.repaired_room() {
+            // Its counter ends the group.
+            self.close_group(transport, road);
             return self.emit_once(transport, road, class, length, entries);
         }
         let counter = transport.next(self.number as u8);
@@ -181,7 +186,7 @@ impl Lane {
         sent
     }
 
-    /// The same without anything that gives it back.
+    /// The same without anything that gives it back, and unknown to the session's clocks.
     pub(super) fn emit_once(
         &mut self,
         transport: &Arc<Transport>,
@@ -191,7 +196,6 @@ impl Lane {
         entries: impl FnOnce(&mut Vec<u8>),
     ) -> bool {
         let (lane, now) = (self.number as u8, self.carrier.now);
-        transport.note_sent(length, now);
         let seal = |bytes: &mut Vec<u8>| {
             let at = bytes.len();
             bytes.extend_from_slice(&[0; HEADER]);

@@ -263,6 +263,7 @@ impl Lane {
     /// See tables that were replaced. What waits for a route may have one now.
     fn refresh(&mut self) {
         self.sessions.let_go();
+        self.repair.let_go();
         let (table, links) = (self.shared.table.generation(), self.shared.links.generation());
         if table == self.table_generation && links == self.links_generation {
             return;

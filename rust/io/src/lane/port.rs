@@ -136,15 +136,24 @@ impl Lane {
 
     /// An entry of the keeper's, sealed for the node of this key.
     pub(super) fn entry_by_route(&mut self, key: &[u8; 32], kind: EntryKind, body: &[u8]) {
-        let table = Arc::clone(&self.table);
-        let address = node_frame_address(self.shared.peers.of(key).prefix);
-        if let Outgoing::Send { entry, link } =
-            forward::outgoing(&table, &address, |link| self.carrier.reach(link))
-            && let Ok(Suite::Zosnet(peer, transport)) = self.sessions.suite(entry, self.carrier.now)
-        {
-            let road = self.road(&peer, transport.max_frame(), entry, link, OWN_HOP_LIMIT);
+        if let Some((transport, road)) = self.road_of_entries(key) {
             self.send_entry(&transport, &road, 0, kind, body);
         }
+    }
+
+    /// The keys of the present for the node of this key, and how frames get there; none without either.
+    pub(super) fn road_of_entries(&mut self, key: &[u8; 32]) -> Option<(Arc<Transport>, Arc<Road>)> {
+        let table = Arc::clone(&self.table);
+        let address = node_frame_address(self.shared.peers.of(key).prefix);
+        let way = forward::outgoing(&table, &address, |link| self.carrier.reach(link));
+        let Outgoing::Send { entry, link } = way else {
+            return None;
+        };
+        let Ok(Suite::Zosnet(peer, transport)) = self.sessions.suite(entry, self.carrier.now) else {
+            return None;
+        };
+        let road = self.road(&peer, transport.max_frame(), entry, link, OWN_HOP_LIMIT);
+        Some((transport, road))
     }
 
     /// Seal one entry in a frame of its own.
@@ -158,16 +167,10 @@ impl Lane {
     ) {
         self.close_frame();
         let header = session::entry_header(kind, body.len());
-        let length = ENTRY_HEADER + 1 + body.len();
-        let entry = |bytes: &mut Vec<u8>| {
+        let sent = self.emit(transport, road, class, ENTRY_HEADER + 1 + body.len(), |bytes| {
             bytes.extend_from_slice(&header);
             bytes.extend_from_slice(body);
-        };
-        // Nothing repairs a repair.
-        let sent = match kind {
-            EntryKind::Repair => self.emit_once(transport, road, class, length, entry),
-            _ => self.emit(transport, road, class, length, entry),
-        };
+        });
         if sent {
             self.count(Counter::Sealed, 1);
         }

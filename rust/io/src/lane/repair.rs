@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use zosnet_core::datagram::LANE_SHIFT;
 use zosnet_core::forward::DropReason;
-use zosnet_core::repair::{Group, Mender};
+use zosnet_core::repair::{Group, Malformed, Mender};
 use zosnet_core::session::compact::HEADROOM;
 use zosnet_core::session::{self, ENTRY_HEADER, EntryKind, Transport};
 
@@ -17,10 +17,10 @@ use super::Lane;
 use super::datagrams::Arrival;
 use super::road::Road;
 
-/// Nodes that repairs are sent to at a time, and lanes of others whose frames are kept: beyond them frames go and come
-/// as they would without.
+/// Nodes that repairs are sent to at a time: to others frames go as they would without.
 const GROUPS: usize = 16;
-const MENDERS: usize = 16;
+/// Lanes of others whose frames are kept. The one that was heard longest ago makes room.
+const MENDERS: usize = 32;
 /// A group that nothing was added to for so long is forgotten, in seconds, and its keys with it.
 const IDLE: f64 = 1.0;
 
@@ -67,6 +67,34 @@ impl Repair {
         {
             from.mender.keep(counter, entries);
         }
+    }
+
+    /// Let go of keys that are retired.
+    pub(super) fn let_go(&mut self) {
+        self.sending.retain(|to| !to.transport.is_dead());
+    }
+
+    /// A repair came in a frame under `counter`: what it gives back.
+    fn take(
+        &mut self,
+        index: u32,
+        counter: u64,
+        body: &[u8],
+        now: f64,
+    ) -> Result<Vec<(u64, Vec<u8>)>, Malformed> {
+        if let Some(from) = self.receiving_from(index, counter) {
+            return from.mender.repair(counter, body, now);
+        }
+        let mut mender = Mender::new(now);
+        let found = mender.repair(counter, body, now)?;
+        if self.receiving.len() >= MENDERS {
+            let heard = |at: &usize| self.receiving.get(*at).map_or(0.0, |from| from.mender.deadline());
+            let oldest = (0..self.receiving.len()).min_by(|one, other| heard(one).total_cmp(&heard(other)));
+            oldest.map(|at| self.receiving.swap_remove(at));
+        }
+        let lane = counter >> LANE_SHIFT;
+        self.receiving.push(Receiving { index, lane, mender });
+        Ok(found)
     }
 
     fn receiving_from(&mut self, index: u32, counter: u64) -> Option<&mut Receiving> {
@@ -116,37 +144,64 @@ impl Lane {
         group.add(counter, entries, now);
         if group.is_full() {
             let bodies = group.close();
-            for body in &bodies {
-                let header = session::entry_header(EntryKind::Repair, body.len());
-                let length = ENTRY_HEADER + 1 + body.len();
-                let sent = self.emit_once(transport, road, not_capable(class), length, |bytes| {
-                    bytes.extend_from_slice(&header);
-                    bytes.extend_from_slice(body);
-                });
-                self.count(Counter::Repairs, u64::from(sent));
-            }
+            self.send_repairs(transport, road, not_capable(class), &bodies);
         } else if let Some(due) = group.deadline() {
             self.carrier.wake_at(due);
+        }
+    }
+
+    /// Send the repairs of the group that this road's frames are in now.
+    pub(super) fn close_group(&mut self, transport: &Arc<Transport>, road: &Road) {
+        let is_it = |to: &&mut Sending| Arc::ptr_eq(&to.transport, transport);
+        if let Some(to) = self.repair.sending.iter_mut().find(is_it) {
+            let (class, bodies) = (to.class, to.group.close());
+            self.send_repairs(transport, road, class, &bodies);
+        }
+    }
+
+    /// Nothing repairs a repair, and one that doesn't fit any more is of no use.
+    fn send_repairs(&mut self, transport: &Arc<Transport>, road: &Road, class: u8, bodies: &[Vec<u8>]) {
+        for body in bodies {
+            let header = session::entry_header(EntryKind::Repair, body.len());
+            let length = ENTRY_HEADER + 1 + body.len();
+            if length > road.room() {
+                return;
+            }
+            let sent = self.emit_once(transport, road, class, length, |bytes| {
+                bytes.extend_from_slice(&header);
+                bytes.extend_from_slice(body);
+            });
+            self.count(Counter::Repairs, u64::from(sent));
         }
     }
 
     /// Send the repairs of groups that are due, and forget what is of no use any more.
     pub(super) fn repair_tick(&mut self) {
         let now = self.carrier.now;
+        if self.repair.sending.is_empty() && self.repair.receiving.is_empty() {
+            return;
+        }
+        // It is one of the group as well.
+        self.close_frame();
         let mut due = Vec::new();
         for to in &mut self.repair.sending {
             match to.group.deadline() {
                 Some(at) if now >= at => {
-                    let bodies = to.group.close();
-                    due.extend(bodies.into_iter().map(|body| (*to.transport.peer(), body)));
+                    due.push((Arc::clone(&to.transport), to.class, to.group.close()));
                 }
                 Some(at) => self.carrier.wake_at(at),
                 None => {}
             }
         }
-        for (key, body) in due {
-            self.count(Counter::Repairs, 1);
-            self.entry_by_route(&key, EntryKind::Repair, &body);
+        for (transport, class, bodies) in due {
+            // Counters of keys that were replaced say nothing under the new ones.
+            if let Some((current, road)) = self.road_of_entries(transport.peer())
+                && Arc::ptr_eq(&current, &transport)
+                && road.is_repaired()
+            {
+                self.send_repairs(&transport, &road, class, &bodies);
+                self.settle_outbox(false);
+            }
         }
         let Repair {
             sending, receiving, ..
@@ -169,19 +224,11 @@ impl Lane {
         arrival: Arrival,
     ) {
         let (index, now) = (inbound.transport.local_index(), self.carrier.now);
-        if self.repair.receiving_from(index, counter).is_none() && self.repair.receiving.len() < MENDERS {
-            let mender = Mender::new(now);
-            self.carrier.wake_at(mender.deadline());
-            let lane = counter >> LANE_SHIFT;
-            self.repair.receiving.push(Receiving { index, lane, mender });
-        }
-        let Some(from) = self.repair.receiving_from(index, counter) else {
-            return;
-        };
         let body = buffer.get(body).unwrap_or_default();
-        let Ok(found) = from.mender.repair(counter, body, now) else {
+        let Ok(found) = self.repair.take(index, counter, body, now) else {
             return self.carrier.dropped(DropReason::BadInner, 1);
         };
+        self.carrier.wake_at(now + IDLE);
         if found.is_empty() {
             return;
         }

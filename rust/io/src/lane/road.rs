@@ -9,6 +9,7 @@ use zosnet_core::Address;
 use zosnet_core::datagram::{LinkKeys, RELAY_OVERHEAD};
 use zosnet_core::fib::Entry;
 use zosnet_core::frame::DataHeader;
+use zosnet_core::repair;
 use zosnet_core::session::{ENTRY_HEADER, OVERHEAD, RESERVED_IID};
 
 use crate::handoff::LinkId;
@@ -51,6 +52,20 @@ impl Road {
     /// The most bytes of entries that a frame holds.
     pub(super) fn room(&self) -> usize {
         self.longest.saturating_sub(OVERHEAD)
+    }
+
+    /// The same where a repair of the frame, which is longer, has to fit as well.
+    pub(super) fn repaired_room(&self) -> usize {
+        self.room().saturating_sub(repair::OVERHEAD).min(repair::LONGEST)
+    }
+
+    /// The same of a frame for several packets.
+    pub(super) fn shared_room(&self) -> usize {
+        if self.is_repaired() {
+            self.repaired_room()
+        } else {
+            self.room()
+        }
     }
 
     /// The longest packet that a frame holds.

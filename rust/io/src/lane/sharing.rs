@@ -45,7 +45,7 @@ impl Lane {
             }
         };
         let outcome = split_as(Checksums::Partial, header, packet, |head, body, partial| {
-            if open.entries.len() + ENTRY_HEADER + head.len() + body.len() > road.room() {
+            if open.entries.len() + ENTRY_HEADER + head.len() + body.len() > road.shared_room() {
                 let next = self.begin_frame(transport, road, class);
                 self.seal_frame(Some(std::mem::replace(&mut open, next)));
             }

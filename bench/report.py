@@ -46,7 +46,10 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
     "S": (*_BULK, *_IDLE_PING, Column("cpu_gb", "daemon CPU s/GB", 2), Column("retransmits", "retransmits")),
     "C": _FAILOVER,
     "D": _FAILOVER,
-    "L": (*_BULK, *_IDLE_PING, Column("idle_lost", "ping loss %", 1), Column("start_s", "start→ping s", 3)),
+    "L": (
+        Column("tcp1", "TCP 1", 1), Column("tcp4", "TCP 4", 1), *_IDLE_PING,
+        Column("idle_lost", "ping loss %", 1), Column("start_s", "start→ping s", 3),
+    ),
     "I": (Column("rss_idle", "RSS MB", 1), Column("idle_percent", "CPU % of a core", 2)),
 }  # fmt: skip
 

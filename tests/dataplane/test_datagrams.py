@@ -30,6 +30,17 @@ def between(one: Station, other: Station) -> Iterator[tuple[Middleman, int, int]
         middleman.close()
 
 
+@contextlib.contextmanager
+def talking(station: Make) -> Iterator[tuple[Station, Station, Middleman]]:
+    """Two in our session suite, over a link through somebody."""
+    one, other = (station(seed, udp=True, session_suite=True) for seed in (1, 2))
+    with between(one, other) as (middleman, there, back):
+        one.route(other, there, ours=True)
+        other.route(one, back, ours=True)
+        echoes(one, other, 1)
+        yield one, other, middleman
+
+
 def echoes(source: Station, target: Station, first: int) -> Counter[int]:
     """How often each of `ROUNDS` echoes was answered; one by one, so that each has a frame of its own."""
     answered: Counter[int] = Counter()
@@ -60,11 +71,7 @@ def test_a_ping_goes_there_and_back(station: Make, lanes: int, session_suite: bo
 
 def test_between_two_nodes_nothing_but_counters_changes(station: Make) -> None:
     """What is repeated, out of order, cut short, forged, or sent from elsewhere."""
-    one, other = (station(seed, udp=True, session_suite=True) for seed in (1, 2))
-    with between(one, other) as (middleman, there, back):
-        one.route(other, there, ours=True)
-        other.route(one, back, ours=True)
-        echoes(one, other, 1)
+    with talking(station) as (one, other, middleman):
         before = [dict(each.plane.counters()) for each in (one, other)]
         middleman.attack()
         numbers = range(1000, 1000 + ROUNDS)
@@ -97,11 +104,7 @@ def test_links_with_the_same_ends_are_one_path_and_lose_nothing(station: Make) -
 
 
 def test_what_a_lossy_link_swallows_is_given_back(station: Make) -> None:
-    one, other = (station(seed, udp=True, session_suite=True) for seed in (1, 2))
-    with between(one, other) as (middleman, there, back):
-        one.route(other, there, ours=True)
-        other.route(one, back, ours=True)
-        echoes(one, other, 1)
+    with talking(station) as (one, other, middleman):
         assert one.count("tx.repairs") == other.count("tx.repairs") == 0, "nothing was lost so far"
         middleman.lose(one_of=30)
         numbers, answered = itertools.count(1000), Counter[int]()

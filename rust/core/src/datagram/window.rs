@@ -4,6 +4,11 @@ use std::sync::{Mutex, PoisonError};
 
 /// A counter on the wire has the lane that counts above this bit, and its own count below.
 pub const LANE_SHIFT: u32 = 56;
+/// A counter without its lane.
+pub(crate) const fn below_lane(counter: u64) -> u64 {
+    counter & ((1 << LANE_SHIFT) - 1)
+}
+
 /// Bits of the ring.
 const BITS: u64 = 4096;
 const WORD: u64 = 64;
@@ -101,7 +106,7 @@ impl Windows {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .get_or_insert_default()
-                .accept(counter & ((1 << LANE_SHIFT) - 1))
+                .accept(below_lane(counter))
         })
     }
 }

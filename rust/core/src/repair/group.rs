@@ -1,7 +1,8 @@
 //! Frames of one lane under one key, as they are sealed, and the sums that follow them.
 
-use super::field::{add, double};
-use super::{FRAMES, HEADER, LENGTH, below_lane};
+use super::field::double;
+use super::{FRAMES, HEADER, add_symbol};
+use crate::datagram::window::below_lane;
 
 /// A group is closed so many seconds after its first frame: TCP waits for a packet that is late for a quarter of a round
 /// trip at least before it takes it for lost (RFC 8985, section 6.2), once it has seen that some are.
@@ -48,10 +49,9 @@ impl Group {
     /// A frame was sealed under `counter`, at `now` in seconds. One that doesn't follow the last begins a new group, and no
     /// sum covers what was before.
     pub fn add(&mut self, counter: u64, entries: &[u8], now: f64) {
-        let length = u16::try_from(entries.len());
-        let (Ok(length), false) = (length, self.pace.took(now)) else {
+        if self.pace.took(now) || entries.len() > usize::from(u16::MAX) {
             return self.clear();
-        };
+        }
         if self.first.wrapping_add(self.frames as u64) != counter {
             self.clear();
         }
@@ -61,8 +61,7 @@ impl Group {
         let [plain, weighted] = &mut self.sums;
         double(weighted);
         for sum in [plain, weighted] {
-            add(sum, 0, &length.to_be_bytes());
-            add(sum, LENGTH, entries);
+            add_symbol(sum, entries);
         }
         self.frames += 1;
     }

@@ -1,8 +1,8 @@
 //! Frames of one lane of the peer as they were opened, and those that repairs give back.
 
 use super::field::{add, double, inverse, power, scale};
-use super::{FRAMES, HEADER, LENGTH, below_lane};
-use crate::datagram::window::LANE_SHIFT;
+use super::{FRAMES, HEADER, LENGTH, add_symbol};
+use crate::datagram::window::{LANE_SHIFT, below_lane};
 
 /// Frames that are kept: a group, and what may come between it and its repairs.
 const KEPT: u64 = 32;
@@ -80,20 +80,16 @@ impl Mender {
             return Err(Malformed);
         }
         let first = counter >> LANE_SHIFT << LANE_SHIFT | first;
-        let is_same = (self.last.first, self.last.frames) == (first, frames);
-        let mut last = if is_same {
-            std::mem::take(&mut self.last)
-        } else {
-            Last {
+        if (self.last.first, self.last.frames) != (first, frames) {
+            self.last = Last {
                 first,
                 frames,
                 ..Last::default()
-            }
-        };
-        if let Some(place) = last.sums.get_mut(usize::from(*which)) {
+            };
+        }
+        if let Some(place) = self.last.sums.get_mut(usize::from(*which)) {
             *place = Some(sum.to_vec());
         }
-        self.last = last;
         self.heard = now;
         let found = self.solve().unwrap_or_else(|Malformed| {
             // It would be as useless the next time.
@@ -164,8 +160,7 @@ impl Mender {
                 double(&mut known);
             }
             if let Some(entries) = came(at) {
-                add(&mut known, 0, &(entries.len() as u16).to_be_bytes());
-                add(&mut known, LENGTH, entries);
+                add_symbol(&mut known, entries);
             }
         }
         add(&mut known, 0, sum);

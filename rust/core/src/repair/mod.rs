@@ -17,7 +17,6 @@ mod mender;
 pub use group::Group;
 pub use mender::{Malformed, Mender};
 
-use crate::datagram::window::LANE_SHIFT;
 use crate::session::ENTRY_HEADER;
 
 /// Frames of a group at most. One in a hundred lost, the loss of a frame that no sum gives back is one in eight thousand.
@@ -31,7 +30,8 @@ pub const OVERHEAD: usize = ENTRY_HEADER + 1 + HEADER + LENGTH;
 /// Bytes of entries of a frame that can be repaired, at most: an entry has 14 bits for the length of its body and its kind.
 pub const LONGEST: usize = (1 << 14) - 1 - (OVERHEAD - ENTRY_HEADER);
 
-/// The part of a counter that is sent.
-const fn below_lane(counter: u64) -> u64 {
-    counter & ((1 << LANE_SHIFT) - 1)
+/// Add the symbol of a frame, of at most 65,535 bytes, to a sum.
+fn add_symbol(sum: &mut Vec<u8>, entries: &[u8]) {
+    field::add(sum, 0, &(entries.len() as u16).to_be_bytes());
+    field::add(sum, LENGTH, entries);
 }

@@ -69,6 +69,12 @@ fn add_compact(entries: &mut Vec<u8>, short: [u8; COMPACT], rest: [&[u8]; 2], pa
     entries.extend_from_slice(rest[1]);
 }
 
+/// Append an entry of another kind.
+pub(super) fn add_entry(entries: &mut Vec<u8>, kind: EntryKind, body: &[u8]) {
+    entries.extend_from_slice(&session::entry_header(kind, body.len()));
+    entries.extend_from_slice(body);
+}
+
 impl Lane {
     /// A packet of this host, whole or a super-packet, for a node that there is a session with.
     pub(super) fn send_framed(

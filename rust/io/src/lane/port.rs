@@ -16,6 +16,7 @@ use crate::udp::depth;
 use crate::udp::outbox::Outbox;
 
 use super::Lane;
+use super::frames::add_entry;
 use super::road::{Road, node_frame_address};
 use super::sessions::Suite;
 use super::token::Token;
@@ -166,10 +167,8 @@ impl Lane {
         body: &[u8],
     ) {
         self.close_frame();
-        let header = session::entry_header(kind, body.len());
         let sent = self.emit(transport, road, class, ENTRY_HEADER + 1 + body.len(), |bytes| {
-            bytes.extend_from_slice(&header);
-            bytes.extend_from_slice(body);
+            add_entry(bytes, kind, body);
         });
         if sent {
             self.count(Counter::Sealed, 1);

@@ -7,7 +7,7 @@ use zosnet_core::datagram::LANE_SHIFT;
 use zosnet_core::forward::DropReason;
 use zosnet_core::repair::{Group, Malformed, Mender};
 use zosnet_core::session::compact::HEADROOM;
-use zosnet_core::session::{self, ENTRY_HEADER, EntryKind, Transport};
+use zosnet_core::session::{ENTRY_HEADER, EntryKind, Transport};
 
 use crate::class::not_capable;
 use crate::counters::Counter;
@@ -15,6 +15,7 @@ use crate::peers::Inbound;
 
 use super::Lane;
 use super::datagrams::Arrival;
+use super::frames::add_entry;
 use super::road::Road;
 
 /// Nodes that repairs are sent to at a time: to others frames go as they would without.
@@ -162,14 +163,12 @@ impl Lane {
     /// Nothing repairs a repair, and one that doesn't fit any more is of no use.
     fn send_repairs(&mut self, transport: &Arc<Transport>, road: &Road, class: u8, bodies: &[Vec<u8>]) {
         for body in bodies {
-            let header = session::entry_header(EntryKind::Repair, body.len());
             let length = ENTRY_HEADER + 1 + body.len();
             if length > road.room() {
                 return;
             }
             let sent = self.emit_once(transport, road, class, length, |bytes| {
-                bytes.extend_from_slice(&header);
-                bytes.extend_from_slice(body);
+                add_entry(bytes, EntryKind::Repair, body);
             });
             self.count(Counter::Repairs, u64::from(sent));
         }
